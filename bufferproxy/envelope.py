@@ -1,0 +1,234 @@
+"""Request <-> Entry: the only encoder and decoder of what is stored.
+
+The format is fixed in `docs/decisions/0001-stored-format.md`. A record's value is the request body (for a
+result: the reply body), untouched; everything else is in record headers named below. Readers accept
+VERSION and the one before; anything else is an EnvelopeError, and its reader quarantines the record.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+import zlib
+from typing import NamedTuple
+
+from bufferproxy.errors import EnvelopeError
+from bufferproxy.records import Change, Entry, Headers, Position, Record, Request, State
+
+VERSION = b"1"
+READABLE = frozenset({b"1"})
+
+_VERSION = ("bufferproxy-version", VERSION)
+_WAITING = ("bufferproxy-waiting", b"1")
+
+# --- the id ---------------------------------------------------------------------------------------------
+
+REQUESTS, HIGH, LOW, DELAYED = range(4)
+"""Which topic of the service accepted the request."""
+
+_ID = struct.Struct(">B3sHHIH12s")  # version|topic, service, partition, offset (high, low), results, nonce
+_ID_VERSION = 1
+_CRC = struct.Struct(">I")
+ID_LENGTH = 48
+
+# base64.b32encode takes longer than all the rest of an acceptance; three characters a look-up do not.
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_BASE32 = [a + b + c for a in _ALPHABET for b in _ALPHABET for c in _ALPHABET]
+_SHIFTS = range(225, -1, -15)
+
+
+class Identity(NamedTuple):
+    """What an id says: where the request was accepted (not where it lies now) and where its end will be."""
+
+    service: int
+    topic: int
+    partition: int
+    offset: int
+    results: int
+    nonce: bytes
+
+
+def service_number(name: str) -> int:
+    """24 bits that stand for a service in ids: the CRC-32 of its name, without the lowest byte."""
+    return zlib.crc32(name.encode()) >> 8
+
+
+def id_of(identity: Identity) -> str:
+    """48 characters of lower-case base32 over 26 bytes and their CRC-32."""
+    service, topic, partition, offset, results, nonce = identity
+    raw = _ID.pack(
+        _ID_VERSION << 4 | topic,
+        service.to_bytes(3, "big"),
+        partition,
+        offset >> 32,
+        offset & 0xFFFFFFFF,
+        results,
+        nonce,
+    )
+    bits = int.from_bytes(raw, "big") << 32 | zlib.crc32(raw)
+    return "".join([_BASE32[bits >> shift & 0x7FFF] for shift in _SHIFTS])
+
+
+def parse_id(text: str) -> Identity | None:
+    """The reverse of `id_of`; None for anything that it cannot have made."""
+    if len(text) != ID_LENGTH or text != text.lower():
+        return None
+    try:
+        packed = base64.b32decode(text.upper())
+    except (binascii.Error, ValueError):
+        return None
+    raw, check = packed[:-4], packed[-4:]
+    if _CRC.pack(zlib.crc32(raw)) != check or raw[0] >> 4 != _ID_VERSION:
+        return None
+    head, service, partition, high, low, results, nonce = _ID.unpack(raw)
+    return Identity(int.from_bytes(service, "big"), head & 15, partition, high << 32 | low, results, nonce)
+
+
+# --- requests -------------------------------------------------------------------------------------------
+
+
+def accepted(
+    *,
+    key: bytes | None,
+    head: bytes,
+    body: bytes,
+    accepted_at: int,
+    nonce: bytes,
+    results: int,
+    waiting: bool = False,
+    idempotency_key: bytes | None = None,
+    expires_at: int | None = None,
+) -> Entry:
+    """The entry of a request that was just received. Its id follows from where it will lie."""
+    headers: Headers = (
+        _VERSION,
+        ("bufferproxy-nonce", nonce),
+        ("bufferproxy-accepted-at", b"%d" % accepted_at),
+        ("bufferproxy-results", b"%d" % results),
+        ("bufferproxy-head", head),
+    )
+    if waiting:
+        headers += (_WAITING,)
+    if idempotency_key is not None:
+        headers += (("bufferproxy-idempotency-key", idempotency_key),)
+    if expires_at is not None:
+        headers += (("bufferproxy-expires-at", b"%d" % expires_at),)
+    return Entry(key, body, headers)
+
+
+def copy_of(request: Request, **extra: bytes) -> Entry:
+    """A later copy (delayed, parked, dead, redriven): it carries its id, which wins over its position.
+
+    `extra` adds record headers: `reason=b"..."` becomes `bufferproxy-reason`.
+    """
+    fields: list[tuple[str, bytes]] = [
+        _VERSION,
+        ("bufferproxy-id", request.id.encode()),
+        ("bufferproxy-accepted-at", b"%d" % request.accepted_at),
+        ("bufferproxy-results", b"%d" % request.results),
+        ("bufferproxy-head", request.head),
+        ("bufferproxy-attempts", b"%d" % request.attempts),
+        ("bufferproxy-sends", b"%d" % request.sends),
+    ]
+    if request.waiting:
+        fields.append(_WAITING)
+    if request.idempotency_key is not None:
+        fields.append(("bufferproxy-idempotency-key", request.idempotency_key))
+    for name in ("expires_at", "due_at", "hop_at"):
+        moment = getattr(request, name)
+        if moment is not None:
+            fields.append((_header(name), b"%d" % moment))
+    fields.extend((_header(name), value) for name, value in extra.items())
+    return Entry(request.key, request.body, tuple(fields))
+
+
+def request_of(record: Record, service: int, topic: int) -> Request:
+    """The request in a record of topic `topic` of service number `service`. Raises EnvelopeError."""
+    fields = dict(record.headers)
+    version = fields.get("bufferproxy-version")
+    if version not in READABLE:
+        raise EnvelopeError(f"{record.position}: version {version!r} is not one of {sorted(READABLE)}")
+    try:
+        results = int(fields["bufferproxy-results"])
+        copied = fields.get("bufferproxy-id")
+        if copied is not None:
+            id_ = copied.decode("ascii")
+        else:
+            nonce = fields["bufferproxy-nonce"]
+            id_ = id_of(Identity(service, topic, record.partition.number, record.offset, results, nonce))
+        return Request(
+            id_,
+            Position(record.partition, record.offset),
+            record.key,
+            fields["bufferproxy-head"],
+            record.value,
+            int(fields["bufferproxy-accepted-at"]),
+            results,
+            "bufferproxy-waiting" in fields,
+            fields.get("bufferproxy-idempotency-key"),
+            _moment(fields, "bufferproxy-expires-at"),
+            _moment(fields, "bufferproxy-due-at"),
+            _moment(fields, "bufferproxy-hop-at"),
+            int(fields.get("bufferproxy-attempts", 0)),
+            int(fields.get("bufferproxy-sends", 0)),
+        )
+    except (KeyError, ValueError, struct.error) as error:
+        raise EnvelopeError(f"{record.position}: {type(error).__name__}: {error}") from error
+
+
+# --- what became of them --------------------------------------------------------------------------------
+
+
+def entry_of(change: Change) -> Entry:
+    """An end for `.results`, or a step for `.states`. Key: the id. Value: the body of the reply."""
+    headers: Headers = (
+        _VERSION,
+        ("bufferproxy-state", change.state.encode()),
+        ("bufferproxy-at", b"%d" % change.at),
+        ("bufferproxy-accepted-at", b"%d" % change.accepted_at),
+        ("bufferproxy-attempts", b"%d" % change.attempts),
+    )
+    if change.reply_head is not None:
+        headers += (("bufferproxy-reply-head", change.reply_head),)
+    if change.error is not None:
+        headers += (("bufferproxy-error", change.error.encode()),)
+    if change.next_attempt_at is not None:
+        headers += (("bufferproxy-due-at", b"%d" % change.next_attempt_at),)
+    if change.expires_at is not None:
+        headers += (("bufferproxy-expires-at", b"%d" % change.expires_at),)
+    return Entry(change.id.encode(), change.reply_body, headers)
+
+
+def change_of(record: Record) -> Change:
+    """The reverse of `entry_of`. Raises EnvelopeError."""
+    fields = dict(record.headers)
+    version = fields.get("bufferproxy-version")
+    if version not in READABLE:
+        raise EnvelopeError(f"{record.position}: version {version!r} is not one of {sorted(READABLE)}")
+    try:
+        error = fields.get("bufferproxy-error")
+        return Change(
+            (record.key or b"").decode("ascii"),
+            State(fields["bufferproxy-state"].decode("ascii")),
+            int(fields["bufferproxy-at"]),
+            int(fields["bufferproxy-accepted-at"]),
+            int(fields["bufferproxy-attempts"]),
+            record.partition.number,
+            fields.get("bufferproxy-reply-head"),
+            record.value,
+            None if error is None else error.decode(),
+            _moment(fields, "bufferproxy-due-at"),
+            _moment(fields, "bufferproxy-expires-at"),
+        )
+    except (KeyError, ValueError) as problem:
+        raise EnvelopeError(f"{record.position}: {type(problem).__name__}: {problem}") from problem
+
+
+def _header(name: str) -> str:
+    return "bufferproxy-" + name.replace("_", "-")
+
+
+def _moment(fields: dict[str, bytes], name: str) -> int | None:
+    value = fields.get(name)
+    return None if value is None else int(value)

@@ -1,0 +1,197 @@
+"""What every log promises; `bufferproxy.testing.log_suite` checks it against each backend.
+
+1. Durability point. `submit` reports a Position when the record survives a crash (SQLite: committed and
+   fsynced; Kafka: acks=all). It fails in two ways only: AppendRefused (certainly not stored) and
+   AppendUncertain (may be stored).
+2. Offsets rise within a partition, with gaps. A commit names the *next* offset to be read. "+1" happens
+   inside a backend and nowhere else: `Record.offset` in, `LogReader.after(record)` out.
+3. Order is per partition: records of one partition are fetched in the order of their offsets, and two
+   submits to one partition, one after the other from one caller, are stored in that order.
+4. Lease. One reader of a group holds a partition, with an epoch; a commit under a lost lease changes
+   nothing and says so. Committed offsets never go back.
+5. Redelivery. After a crash everything past the last commit comes again, in order.
+6. Cancellation. A cancelled `fetch` loses nothing: what it would have returned comes with the next one.
+   A cancelled `append` is uncertain: the record may be stored.
+7. Bytes only. A log never looks into values and headers.
+
+Not in it: acknowledgement per record, delay, priority, dead letters, transactions. They are built above,
+once, for every backend.
+
+All methods are called on one event loop, and callbacks are called there. No method blocks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from bufferproxy.errors import AppendRefused, AppendUncertain
+from bufferproxy.records import Entry, Partition, Position, Record
+
+Appended = Position | AppendRefused | AppendUncertain
+Done = Callable[[Appended], None]
+"""Called once for each submit, on the event loop, in batches; must not raise and must not block."""
+
+
+class Keep(NamedTuple):
+    """How long a topic keeps a record.
+
+    `committed_by`: until the named group has committed past it. `seconds`: for at least this long.
+    `compact`: only the newest record of each key (a record without headers and value is a tombstone).
+    """
+
+    committed_by: str | None = None
+    seconds: float | None = None
+    compact: bool = False
+
+
+class Topic(NamedTuple):
+    """A topic and what it needs. Made by `log/topics.py` from the settings."""
+
+    name: str
+    partitions: int
+    keep: Keep
+    max_bytes: int = 1 << 20
+    """The largest record, key and headers included."""
+
+
+class Lease(NamedTuple):
+    """The right to read a partition for a group, until it is revoked or lost."""
+
+    epoch: int
+    committed: int
+    """The next offset to be read when the lease began."""
+
+
+class Lag(NamedTuple):
+    """What a group has before it in one partition. `records` and `size` (bytes of values) are estimates
+    on Kafka and exact elsewhere; `start` <= `committed` <= `end`, where `end` is the next offset to be
+    written."""
+
+    start: int
+    committed: int
+    end: int
+    records: int
+    size: int
+
+
+class LeaseListener(Protocol):
+    """Told by a reader, on the event loop, what it holds."""
+
+    def granted(self, leases: Mapping[Partition, Lease]) -> None:
+        """Records of these partitions come from now on, from `Lease.committed` on. A partition that is
+        already held may be granted again with a new epoch: then its window goes on, nothing is read twice."""
+        ...
+
+    async def revoking(self, partitions: Collection[Partition]) -> None:
+        """Clean hand-over: stop sending what lies there, wait for what is in flight, commit, return."""
+        ...
+
+    def lost(self, partitions: Collection[Partition]) -> None:
+        """Somebody else may already read these: send nothing of them any more; commits would be refused."""
+        ...
+
+
+class LogWriter(ABC):
+    @abstractmethod
+    def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
+        """Queue `entry` for `partition`; `done` is called when it is decided. Never blocks; when the log's
+        own buffer is full, `done` gets AppendRefused (possibly before `submit` returns)."""
+
+    @abstractmethod
+    def partitions(self, topic: str) -> int:
+        """How many partitions `topic` has, as found when the log was opened."""
+
+    async def append(self, partition: Partition, entry: Entry) -> Position:
+        """`submit`, awaited. Raises AppendRefused or AppendUncertain."""
+        decided: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+
+        def done(result: Appended) -> None:
+            if decided.done():  # cancelled: the record may be stored all the same
+                return
+            if isinstance(result, Position):
+                decided.set_result(result)
+            else:
+                decided.set_exception(result)
+
+        self.submit(partition, entry, done)
+        return await decided
+
+
+class LogReader(ABC):
+    """Reads topics for a group. One task fetches; commits may come from others."""
+
+    @abstractmethod
+    async def fetch(self) -> Sequence[Record]:
+        """At least one record, at most some hundred, of held and not paused partitions. Waits for it.
+        Raises LogUnavailable when the log is away; the next call tries again."""
+
+    @abstractmethod
+    def after(self, record: Record) -> int:
+        """The offset to commit when everything up to `record` is settled."""
+
+    @abstractmethod
+    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> Collection[Partition]:
+        """Commit partition -> (epoch, next offset). Returns the partitions whose lease is lost: nothing
+        changed there. Raises LogUnavailable: it may or may not have been committed."""
+
+    @abstractmethod
+    def pause(self, partition: Partition) -> None:
+        """`fetch` returns nothing of it until `resume`. What was fetched before may still come once."""
+
+    @abstractmethod
+    def resume(self, partition: Partition) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Leave the group at once, without waiting for a session to run out. Calls no listener."""
+
+
+class LogTail(ABC):
+    """Reads partitions without a group, from given offsets on."""
+
+    @abstractmethod
+    async def fetch(self) -> Sequence[Record]:
+        """As LogReader.fetch."""
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+class LogInspector(ABC):
+    @abstractmethod
+    async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
+        """Every partition of `topics` that exist. Raises LogUnavailable."""
+
+    @abstractmethod
+    async def read(self, position: Position, limit: int) -> Sequence[Record]:
+        """Up to `limit` records of one partition from an offset on (from the first kept one after it);
+        empty past the end. Raises LogUnavailable."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Returns when the log answers, raises LogUnavailable within 3 s when not."""
+
+
+class Log(LogWriter, LogInspector):
+    """A backend, opened by `log/open.py`."""
+
+    durability: str
+    """What "durable" means here, for people."""
+
+    @abstractmethod
+    async def ensure(self, topics: Sequence[Topic], *, create: bool) -> None:
+        """Make missing topics (or, unless `create`, raise LogUnusable that names `topics create`)."""
+
+    @abstractmethod
+    async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> LogReader: ...
+
+    @abstractmethod
+    async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
+        """From these offsets on; one that is no longer kept means the first kept one."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Flush what was submitted (each `done` is called), then let go of everything."""

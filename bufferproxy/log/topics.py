@@ -1,0 +1,51 @@
+"""The topics of a service, by name, and what each needs. The one place that spells topic names."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bufferproxy.log.contract import Keep, Topic
+
+TIERS = tuple(0.25 * 4**n for n in range(10))
+"""Seconds that a record waits in partition n of `.delayed`: 0.25 s to 18.2 h."""
+
+HEADROOM = 128 * 1024
+"""Bytes a record may need beside its body: key, headers, the request's own header lines."""
+
+
+class ServiceTopics(NamedTuple):
+    """Names of one service's topics, and the group that drains it."""
+
+    requests: str
+    delayed: str
+    states: str
+    results: str
+    dead: str
+    group: str
+
+    @classmethod
+    def of(cls, service: str, prefix: str = "bufferproxy") -> ServiceTopics:
+        base = f"{prefix}.{service}"
+        return cls(
+            f"{base}.requests", f"{base}.delayed", f"{base}.states", f"{base}.results", f"{base}.dead", base
+        )
+
+
+def topics_of(
+    names: ServiceTopics,
+    *,
+    partitions: int,
+    body: int,
+    reply: int,
+    keep_results: float,
+    keep_dead: float,
+) -> tuple[Topic, ...]:
+    """What the service needs: sizes in bytes, times in seconds."""
+    open_ = Keep(committed_by=names.group)
+    return (
+        Topic(names.requests, partitions, open_, body + HEADROOM),
+        Topic(names.delayed, len(TIERS), open_, body + HEADROOM),
+        Topic(names.states, partitions, Keep(seconds=keep_dead, compact=True), HEADROOM),
+        Topic(names.results, partitions, Keep(seconds=keep_results + 3600), reply + HEADROOM),
+        Topic(names.dead, partitions, Keep(seconds=keep_dead, compact=True), body + HEADROOM),
+    )

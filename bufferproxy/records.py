@@ -1,0 +1,110 @@
+"""The nouns of the log: where something lies, what goes in, what comes out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Partition(NamedTuple):
+    """One ordered part of a topic."""
+
+    topic: str
+    number: int
+
+
+class Position(NamedTuple):
+    """The place of a record. Offsets rise within a partition, with gaps."""
+
+    partition: Partition
+    offset: int
+
+
+class Entry(NamedTuple):
+    """What is about to be stored. `key` is bytes or none; equal keys belong in one partition."""
+
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+class Record(NamedTuple):
+    """What was stored. `appended_at` is in seconds since the epoch, by the clock of who appended."""
+
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: Headers
+    appended_at: float
+
+    @property
+    def position(self) -> Position:
+        return Position(self.partition, self.offset)
+
+
+class State(StrEnum):
+    """Where a request stands. The last five are ends: each accepted id reaches exactly one."""
+
+    QUEUED = "queued"
+    DELIVERING = "delivering"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in ENDS
+
+
+ENDS = frozenset({State.DELIVERED, State.REJECTED, State.DEAD, State.EXPIRED, State.CANCELLED})
+
+
+class Request(NamedTuple):
+    """An accepted request, as the steps after acceptance see it.
+
+    `head` is the request line and the end-to-end header lines as the service shall receive them, each line
+    ended by CRLF, without the empty line and without what every attempt adds (see `deliver/headers.py`).
+    Times are milliseconds since the epoch; `attempts` counts those used up, `sends` those that may have
+    reached the service.
+    """
+
+    id: str
+    position: Position
+    key: bytes | None
+    head: bytes
+    body: bytes
+    accepted_at: int
+    results: int
+    waiting: bool = False
+    idempotency_key: bytes | None = None
+    expires_at: int | None = None
+    due_at: int | None = None
+    hop_at: int | None = None
+    attempts: int = 0
+    sends: int = 0
+
+
+class Change(NamedTuple):
+    """What became of a request: an end (with the service's answer, if it gave one) or a step on the way.
+
+    `reply_head` is the status line and the end-to-end header lines of the service's answer, CRLF-ended,
+    without the empty line; `None` when there is no answer. Times are milliseconds since the epoch.
+    """
+
+    id: str
+    state: State
+    at: int
+    accepted_at: int
+    attempts: int
+    results: int
+    reply_head: bytes | None = None
+    reply_body: bytes = b""
+    error: str | None = None
+    next_attempt_at: int | None = None
+    expires_at: int | None = None
