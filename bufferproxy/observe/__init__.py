@@ -1,0 +1,1 @@
+"""Events told once; metrics, log lines and the snapshot subscribe or look."""

@@ -103,6 +103,14 @@ class Reloaded(NamedTuple):
     detail: str
 
 
+class HealthChanged(NamedTuple):
+    """A check of readiness turned. `check`: log, draining, progress; `detail` says what is wrong."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
 Event = (
     Accepted
     | Refused
@@ -117,6 +125,7 @@ Event = (
     | Quarantined
     | LoopLagged
     | Reloaded
+    | HealthChanged
 )
 
 Emit = Callable[[Event], None]

@@ -1,0 +1,198 @@
+"""Log lines: JSON for machines, colours for people, and which events are worth one.
+
+Ids may stand in a line's fields; bodies, credentials and query strings never do.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+import structlog
+
+from bufferproxy.observe.events import (
+    DeadLettered,
+    Events,
+    HealthChanged,
+    LeasesChanged,
+    LogOperated,
+    LoopLagged,
+    Quarantined,
+    Reloaded,
+    Rested,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from bufferproxy.clock import Clock
+
+Logger = Any
+"""A structlog logger; its type cannot be spelled more closely."""
+
+REPEAT = 10.0
+"""Seconds between two lines about the same thing; the next one says how many were left out."""
+
+LATE = 0.25
+"""Seconds of event loop lag that are worth a line."""
+
+CHATTY = ("kafka", "uvicorn", "asyncio", "httptools")
+"""Libraries of which only warnings are kept."""
+
+
+def configure(stream: TextIO | None = None, *, as_json: bool | None = None, level: str = "info") -> None:
+    """All log lines, those of libraries too, go to `stream` (stderr): as JSON, one object a line, unless it
+    is a terminal or `as_json` says otherwise. Raises ValueError for an unknown `level`."""
+    stream = sys.stderr if stream is None else stream
+    as_json = not stream.isatty() if as_json is None else as_json
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"{level!r} is not a log level: debug, info, warning, error")
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(as_json)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+def _renderers(as_json: bool) -> list[structlog.typing.Processor]:  # noqa: FBT001
+    if as_json:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer()]
+
+
+class Verdict(NamedTuple):
+    """Whether a line is written, and how many like it were left out before."""
+
+    write: bool
+    left_out: int
+
+
+class Repeats:
+    """Lets one line about a thing through each `seconds`. Things are few: words of our own code and names
+    from the configuration."""
+
+    def __init__(self, clock: Clock, seconds: float = REPEAT) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._seen: dict[Hashable, tuple[float, int]] = {}
+
+    def judge(self, thing: Hashable) -> Verdict:
+        now = self._clock.now()
+        quiet_until, left_out = self._seen.get(thing, (now, 0))
+        if now < quiet_until:
+            self._seen[thing] = (quiet_until, left_out + 1)
+            return Verdict(False, 0)  # noqa: FBT003
+        self._seen[thing] = (now + self._seconds, 0)
+        return Verdict(True, left_out)  # noqa: FBT003
+
+    def __repr__(self) -> str:
+        return f"<Repeats of {len(self._seen)} things, one each {self._seconds:g} s>"
+
+
+class LogLines:
+    """Subscribes to the events that an operator wants to read about, and writes a line for each."""
+
+    def __init__(self, clock: Clock, logger: Logger = None) -> None:
+        self._logger = structlog.get_logger("bufferproxy") if logger is None else logger
+        self._repeats = Repeats(clock)
+
+    def subscribe(self, events: Events) -> None:
+        events.subscribe(Rested, self._on_rested)
+        events.subscribe(DeadLettered, self._on_dead_lettered)
+        events.subscribe(LeasesChanged, self._on_leases_changed)
+        events.subscribe(Quarantined, self._on_quarantined)
+        events.subscribe(LogOperated, self._on_log_operated)
+        events.subscribe(LoopLagged, self._on_loop_lagged)
+        events.subscribe(Reloaded, self._on_reloaded)
+        events.subscribe(HealthChanged, self._on_health_changed)
+
+    def _on_rested(self, event: Rested) -> None:
+        self._line(
+            self._logger.warning,
+            (event.service, event.reason),
+            "service rests",
+            service=event.service,
+            reason=event.reason,
+            seconds=round(event.seconds, 3),
+            detail=event.detail,
+        )
+
+    def _on_dead_lettered(self, event: DeadLettered) -> None:
+        self._line(
+            self._logger.warning,
+            (event.service, event.reason),
+            "request is dead",
+            service=event.service,
+            reason=event.reason,
+        )
+
+    def _on_leases_changed(self, event: LeasesChanged) -> None:
+        self._logger.info("partitions changed", service=event.service, held=event.held)
+
+    def _on_quarantined(self, event: Quarantined) -> None:
+        self._line(
+            self._logger.error,
+            event.service,
+            "record not understood",
+            service=event.service,
+            detail=event.detail,
+        )
+
+    def _on_log_operated(self, event: LogOperated) -> None:
+        if event.error is not None:
+            self._line(
+                self._logger.error,
+                (event.operation, event.error),
+                "log operation failed",
+                operation=event.operation,
+                error=event.error,
+                seconds=round(event.seconds, 3),
+            )
+
+    def _on_loop_lagged(self, event: LoopLagged) -> None:
+        if event.seconds >= LATE:
+            self._line(self._logger.warning, None, "event loop was late", seconds=round(event.seconds, 3))
+
+    def _on_reloaded(self, event: Reloaded) -> None:
+        if event.success:
+            self._logger.info("settings reloaded", detail=event.detail)
+        else:
+            self._logger.error("settings not reloaded, the old ones stay", detail=event.detail)
+
+    def _on_health_changed(self, event: HealthChanged) -> None:
+        write = self._logger.info if event.ok else self._logger.error
+        write("health changed", check=event.check, ok=event.ok, detail=event.detail)
+
+    def _line(self, write: Callable[..., object], thing: Hashable, text: str, **fields: object) -> None:
+        verdict = self._repeats.judge((text, thing))
+        if not verdict.write:
+            return
+        if verdict.left_out:
+            fields["left_out"] = verdict.left_out
+        write(text, **fields)
+
+    def __repr__(self) -> str:
+        return f"<LogLines {self._repeats!r}>"

@@ -1,0 +1,90 @@
+"""What went in and out lately, per second: the meters, sampled once a second for the last ten."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bufferproxy.clock import Clock
+    from bufferproxy.observe.meters import Meters
+
+INTERVAL = 1.0
+WINDOW = 10.0
+
+
+class Sample(NamedTuple):
+    """Totals at a moment (monotonic seconds)."""
+
+    at: float
+    accepted: float
+    delivered: float
+    throttled: Mapping[str, float]
+
+
+class Rates(NamedTuple):
+    """Per second over the window. `throttled`: how much of it delivery was held back, by reason, the largest
+    part first; reasons that did not hold anything back are left out."""
+
+    accepted: float
+    delivered: float
+    throttled: Mapping[str, float]
+
+
+NO_RATES = Rates(0.0, 0.0, {})
+
+
+def between(old: Sample, new: Sample) -> Rates:
+    seconds = new.at - old.at
+    if seconds <= 0:
+        return NO_RATES
+    held = {
+        reason: (total - old.throttled.get(reason, 0)) / seconds for reason, total in new.throttled.items()
+    }
+    return Rates(
+        (new.accepted - old.accepted) / seconds,
+        (new.delivered - old.delivered) / seconds,
+        {reason: part for reason, part in sorted(held.items(), key=lambda item: -item[1]) if part > 0},
+    )
+
+
+class RecentRates:
+    def __init__(self, meters: Meters, clock: Clock) -> None:
+        self._meters = meters
+        self._clock = clock
+        self._samples: dict[str, deque[Sample]] = {}
+        self.sample()
+
+    def sample(self) -> None:
+        """Remember the totals of now; forget what is older than the window and services that are gone."""
+        now = self._clock.now()
+        kept = self._samples
+        self._samples = {}
+        for service in self._meters.services:
+            samples = self._samples[service] = kept.get(service) or deque()
+            samples.append(self._totals(service, now))
+            # The youngest sample that is at least a window old stays: rates reach back to it.
+            while len(samples) > 1 and samples[1].at <= now - WINDOW:
+                samples.popleft()
+
+    def rates(self, service: str) -> Rates:
+        """Of the last ten seconds, or of as much of them as there was. Zero for an unknown service."""
+        samples = self._samples.get(service)
+        if not samples or service not in self._meters.services:
+            return NO_RATES
+        return between(samples[0], self._totals(service, self._clock.now()))
+
+    async def run(self) -> None:
+        """One sample a second, until cancelled."""
+        while True:
+            await self._clock.sleep(INTERVAL)
+            self.sample()
+
+    def _totals(self, service: str, now: float) -> Sample:
+        meters = self._meters.services[service]
+        return Sample(now, meters.accepted, meters.finished["delivered"], dict(meters.throttled))
+
+    def __repr__(self) -> str:
+        return f"<RecentRates of {len(self._samples)} services over {WINDOW:g} s>"
