@@ -135,4 +135,6 @@ class Settings(Block):
     callbacks: Callbacks = block(Callbacks, "Outcomes POSTed to URLs that callers name.")
     max_wait: Duration = live(60.0, "Cap on how long a caller may ask to be held.")
     grace: Duration = live(30.0, "How long a stop waits for what is in flight.")
-    services: dict[ServiceName, Service] = needed("The services behind the proxy, by name.")
+    services: dict[ServiceName, Service] = Field(
+        min_length=1, description="The services behind the proxy, by name."
+    )
