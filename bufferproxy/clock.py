@@ -47,3 +47,15 @@ class SystemClock:
         start = self._used
         self._used = start + 12
         return self._pool[start : start + 12]
+
+
+_second = (-1, "")
+
+
+def rfc3339(ms: int) -> str:
+    """Milliseconds since the epoch as RFC 3339 in UTC: `2026-01-31T12:00:00.250Z`."""
+    global _second  # noqa: PLW0603 - a memo of one: thousands a second ask for the same second
+    second, fraction = divmod(ms, 1000)
+    if _second[0] != second:
+        _second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+    return f"{_second[1]}.{fraction:03d}Z"

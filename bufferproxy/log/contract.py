@@ -144,6 +144,11 @@ class LogReader(ABC):
     @abstractmethod
     def resume(self, partition: Partition) -> None: ...
 
+    async def members(self) -> int:
+        """How many readers the group has, this one included; may change with every grant. Raises
+        LogUnavailable. (One, unless the backend lets several processes share a group.)"""
+        return 1
+
     @abstractmethod
     async def close(self) -> None:
         """Leave the group at once, without waiting for a session to run out. Calls no listener."""
@@ -155,6 +160,10 @@ class LogTail(ABC):
     @abstractmethod
     async def fetch(self) -> Sequence[Record]:
         """As LogReader.fetch."""
+
+    def after(self, record: Record) -> int:
+        """The offset from which a later tail goes on after `record`."""
+        return record.offset + 1
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The reply comes back: ends and steps are read from the log, wake who waits, and can be looked up."""

@@ -1,0 +1,106 @@
+"""What callers are told, as bytes. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import NamedTuple
+
+from bufferproxy.clock import rfc3339
+from bufferproxy.http1.problems import Problem
+from bufferproxy.records import Change, State
+
+JSON = b"Content-Type: application/json\r\nCache-Control: no-store\r\n"
+
+
+class Receipt(NamedTuple):
+    """What is known of a request the moment it is durable. `eta` in seconds, `accepted_at` in ms."""
+
+    id: str
+    service: str
+    position: int
+    eta: float
+    accepted_at: int
+    applied: bytes | None
+
+
+def accepted(receipt: Receipt, prefix: str) -> tuple[bytes, bytes]:
+    """Header lines and body of a 202. Every field is ours, so nothing needs escaping."""
+    id_, service, position, eta, accepted_at, applied = receipt
+    url = f"{prefix}/requests/{id_}"
+    head = (
+        f"Content-Type: application/json\r\nLocation: {url}\r\nRetry-After: {max(1, math.ceil(eta))}\r\n"
+        f"Bufferproxy-Id: {id_}\r\nBufferproxy-Position: {position}\r\nCache-Control: no-store\r\n"
+    ).encode("ascii")
+    if applied is not None:
+        head += b"Preference-Applied: " + applied + b"\r\n"
+    body = (
+        f'{{"id":"{id_}","service":"{service}","state":"queued","status_url":"{url}","position":{position},'
+        f'"eta_seconds":{eta:.3f},"accepted_at":"{rfc3339(accepted_at)}"}}'
+    ).encode("ascii")
+    return head, body
+
+
+class Standing(NamedTuple):
+    """The status of a request, for people and programs. Times in ms since the epoch."""
+
+    id: str
+    service: str
+    state: State
+    attempts: int
+    position: int | None
+    eta: float | None
+    accepted_at: int
+    next_attempt_at: int | None = None
+    expires_at: int | None = None
+    finished_at: int | None = None
+    error: str | None = None
+    reply_head: bytes | None = None
+
+
+def status(standing: Standing, prefix: str) -> bytes:
+    """The JSON of the status URL."""
+    response = None
+    if standing.reply_head is not None:
+        code, headers = parse_head(standing.reply_head)
+        response = {
+            "status": code,
+            "headers": headers,
+            "body_url": f"{prefix}/requests/{standing.id}/response",
+        }
+    return json.dumps(
+        {
+            "id": standing.id,
+            "service": standing.service,
+            "state": standing.state.value,
+            "attempts": standing.attempts,
+            "position": standing.position,
+            "eta_seconds": standing.eta if standing.eta is None else round(standing.eta, 3),
+            "accepted_at": rfc3339(standing.accepted_at),
+            "next_attempt_at": _time(standing.next_attempt_at),
+            "expires_at": _time(standing.expires_at),
+            "finished_at": _time(standing.finished_at),
+            "response": response,
+            "error": standing.error,
+        }
+    ).encode()
+
+
+def parse_head(head: bytes) -> tuple[int, list[list[str]]]:
+    """Status and [name, value] pairs of a stored reply head."""
+    lines = head.decode("latin-1").split("\r\n")
+    headers = [line.split(":", 1) for line in lines[1:] if line]
+    return int(lines[0].split(" ", 2)[1]), [[name, value.strip(" \t")] for name, value in headers]
+
+
+def without_answer(change: Change) -> Problem:
+    """What a waiting caller gets when its request ended and there is no reply to hand on."""
+    if change.error == "reply-too-large":
+        return Problem("reply-too-large", "It was delivered; the reply was above results.body.")
+    if change.state is State.EXPIRED:
+        return Problem("expired", "It was not sent before it expired.")
+    return Problem("dead", change.error or f"It ended {change.state.value}.")
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)

@@ -1,0 +1,52 @@
+"""How much waits, as acceptance needs to know it: exact where one process sees all, else measured anew
+twice a second and counted on in between."""
+
+from __future__ import annotations
+
+import math
+
+from bufferproxy.accept.admission import Reading
+
+
+class Backlog:
+    """One service's. `rate` is its configured ceiling per second."""
+
+    __slots__ = ("_drained", "_exact", "rate", "requests", "size")
+
+    def __init__(self, rate: float, *, exact: bool) -> None:
+        self.rate = rate
+        self.requests = 0
+        self.size = 0
+        self._exact = exact
+        self._drained = 0.0
+
+    def added(self, size: int) -> None:
+        """One is about to be stored."""
+        self.requests += 1
+        self.size += size
+
+    def taken_back(self, size: int) -> None:
+        """... and was not."""
+        self.requests -= 1
+        self.size -= size
+
+    def finished(self) -> None:
+        """One has ended (only told where one process sees all)."""
+        if self._exact:
+            self.requests -= 1
+
+    def measured(self, requests: int, size: int, drained: float) -> None:
+        """What the log says: open requests, bytes of their bodies, and ends per second of late."""
+        if not self._exact:
+            self.requests = requests
+        self.size = size
+        self._drained = drained
+
+    def reading(self) -> Reading:
+        rate = self.rate
+        if rate == math.inf and self._drained > 0.0:
+            rate = self._drained
+        return Reading(self.requests, self.size, rate)
+
+    def __repr__(self) -> str:
+        return f"<Backlog {self.requests} requests, {self.size} B>"

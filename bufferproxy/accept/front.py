@@ -1,0 +1,105 @@
+"""One service as its callers meet it: what a request needs to be accepted, looked up once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bufferproxy.accept.admission import Limits
+from bufferproxy.accept.backlog import Backlog
+from bufferproxy.envelope import service_number
+from bufferproxy.log.partitioning import partition_for
+from bufferproxy.log.topics import ServiceTopics
+from bufferproxy.records import Partition
+
+ORDERING_KEY = b"bufferproxy-key"
+
+
+class KeySource(NamedTuple):
+    """Where the ordering key is when no `Bufferproxy-Key` is sent: header, path (segment, from 1), query
+    (parameter) or client (the caller's address)."""
+
+    kind: str
+    argument: bytes = b""
+
+
+class Terms(NamedTuple):
+    """What callers of a service get. Seconds and bytes; `safe` None refuses safe methods."""
+
+    body: int
+    reply: float
+    safe: float | None
+    expire: float
+    held: int
+    limits: Limits
+    order: str
+    key: KeySource | None
+
+
+class Front:
+    """`partitions` of the topic of requests; `results`: the partition of ends that this replica is given."""
+
+    __slots__ = ("_turn", "backlog", "held", "name", "number", "partitions", "results", "terms", "topics")
+
+    def __init__(
+        self,
+        name: str,
+        topics: ServiceTopics,
+        partitions: tuple[Partition, ...],
+        terms: Terms,
+        backlog: Backlog,
+    ) -> None:
+        self.name = name
+        self.number = service_number(name)
+        self.topics = topics
+        self.partitions = partitions
+        self.terms = terms
+        self.backlog = backlog
+        self.results = 0
+        self.held = 0
+        self._turn = 0
+
+    def partition(self, key: bytes | None) -> Partition:
+        """Equal keys in one partition, strict order in the first, else each in its turn."""
+        partitions = self.partitions
+        if len(partitions) == 1 or self.terms.order == "strict":
+            return partitions[0]
+        if key is not None:
+            return partitions[partition_for(key, len(partitions))]
+        self._turn = turn = (self._turn + 1) % len(partitions)
+        return partitions[turn]
+
+    def __repr__(self) -> str:
+        return f"<Front {self.name} {self.backlog!r} held={self.held}>"
+
+
+def ordering_key(
+    source: KeySource | None, target: bytes, headers: list[tuple[bytes, bytes]], client: str
+) -> bytes | None:
+    """The caller's `Bufferproxy-Key`, else what the service's settings name; None when there is neither."""
+    named = _header(headers, ORDERING_KEY)
+    if named is not None or source is None:
+        return named
+    match source.kind:
+        case "header":
+            return _header(headers, source.argument)
+        case "path":
+            segments = target.partition(b"?")[0].split(b"/")
+            number = int(source.argument)
+            return (segments[number] or None) if number < len(segments) else None
+        case "query":
+            for pair in target.partition(b"?")[2].split(b"&"):
+                name, _, value = pair.partition(b"=")
+                if name == source.argument:
+                    return value or None
+            return None
+        case _:
+            return client.encode() or None
+
+
+def _header(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
+    """The first value of a header; `wanted` in lower case."""
+    size = len(wanted)
+    for name, value in headers:
+        if len(name) == size and name.lower() == wanted:
+            return value or None
+    return None

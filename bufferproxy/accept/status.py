@@ -1,0 +1,213 @@
+"""The proxy's own paths: `requests/{id}` and `requests/{id}/response`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from bufferproxy import envelope
+from bufferproxy.accept import answers
+from bufferproxy.accept.answers import JSON, Standing
+from bufferproxy.accept.front import Front
+from bufferproxy.accept.preferences import preference
+from bufferproxy.clock import Clock
+from bufferproxy.errors import LogError
+from bufferproxy.http1.problems import Problem
+from bufferproxy.http1.server import Exchange
+from bufferproxy.log.contract import LogInspector
+from bufferproxy.records import Change, Partition, Position, Record, State
+from bufferproxy.results.index import Row
+from bufferproxy.results.view import ResultsView
+
+ALLOW = (("Allow", "GET, HEAD"),)
+
+
+class StatusBook:
+    """Answers what became of an id. `flying(id)` tells whether this process is delivering it right now."""
+
+    def __init__(
+        self,
+        fronts: Mapping[int, tuple[Front, float]],
+        view: ResultsView,
+        log: LogInspector,
+        clock: Clock,
+        flying: Callable[[str], bool],
+    ) -> None:
+        """`fronts`: service number -> front, and `results.keep` in seconds."""
+        self._fronts = fronts
+        self._view = view
+        self._log = log
+        self._clock = clock
+        self._flying = flying
+        self._asking: set[asyncio.Task[None]] = set()
+        self.prefix = "/_bufferproxy"
+        self.max_wait = 60.0
+
+    def handle(self, exchange: Exchange) -> None:
+        asking = asyncio.get_running_loop().create_task(self._answer(exchange))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            problem = await self._route(exchange)
+        except (LogError, TimeoutError) as error:
+            problem = Problem("log-unavailable", str(error) or "The log did not answer.", retry_after=1.0)
+        if problem is not None:
+            exchange.refuse(problem)
+
+    async def _route(self, exchange: Exchange) -> Problem | None:
+        path = exchange.target.partition(b"?")[0].decode("ascii")[len(self.prefix) :]
+        match path.strip("/").split("/"):
+            case ["requests", id_]:
+                answer = self._status
+            case ["requests", id_, "response"]:
+                answer = self._response
+            case _:
+                return Problem("unknown-request", "There is nothing at this path.")
+        if exchange.method not in (b"GET", b"HEAD"):
+            return Problem("method-not-allowed", "Only GET and HEAD are known here.", headers=ALLOW)
+        return await answer(exchange, id_)
+
+    async def _status(self, exchange: Exchange, id_: str) -> Problem | None:
+        asked = preference(exchange.headers)
+        if isinstance(asked, Problem):
+            return asked
+        standing = await self.standing(id_)
+        if isinstance(standing, Problem):
+            return standing
+        if asked.wait and not standing.state.ended:
+            standing = await self._changed(id_, min(float(asked.wait), self.max_wait), standing)
+            if isinstance(standing, Problem):
+                return standing
+        head = JSON
+        if not standing.state.ended:
+            head += b"Retry-After: %d\r\n" % max(1, round(standing.eta or 0.0))
+        exchange.reply(200, head, answers.status(standing, self.prefix))
+        return None
+
+    async def _changed(self, id_: str, seconds: float, before: Standing) -> Standing | Problem:
+        """Long poll: the standing after its end, or when the time is over."""
+        ended = asyncio.Event()
+
+        def told(change: Change) -> None:
+            if change.state.ended:
+                ended.set()
+
+        self._view.watchers.watch(id_, told)
+        try:
+            now = await self.standing(id_)  # it may have ended before we watched
+            if isinstance(now, Problem) or now.state.ended:
+                return now
+            await asyncio.wait_for(ended.wait(), seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._view.watchers.unwatch(id_, told)
+        return await self.standing(id_)
+
+    async def _response(self, exchange: Exchange, id_: str) -> Problem | None:
+        row = await self._find(id_)
+        if isinstance(row, Problem):
+            return row
+        if isinstance(row, Standing) or not row.state.ended:
+            return Problem("not-finished", "The request has not ended yet.", retry_after=1.0)
+        if row.reply is None:
+            if row.error == "reply-too-large":
+                return Problem("reply-too-large", "It was delivered; the reply was above results.body.")
+            if row.state is State.EXPIRED:
+                return Problem("expired", "It was not sent before it expired.")
+            return Problem("dead", row.error or "There was no reply.")
+        found = await self._change_at(row.reply)
+        if found is None or found.reply_head is None:
+            return Problem("result-gone", "The answer is no longer kept.")
+        exchange.reply_raw(found.reply_head + b"Bufferproxy-Id: " + id_.encode() + b"\r\n", found.reply_body)
+        return None
+
+    async def standing(self, id_: str) -> Standing | Problem:
+        """Where a request stands. Raises LogUnavailable."""
+        found = await self._find(id_)
+        if not isinstance(found, Row):
+            return found
+        identity = envelope.parse_id(id_)
+        assert identity is not None  # noqa: S101 - `_find` has parsed it
+        front, _ = self._fronts[identity.service]
+        answer = None if found.reply is None else await self._change_at(found.reply)
+        return Standing(
+            id_,
+            front.name,
+            found.state,
+            found.attempts,
+            None,
+            None,
+            found.accepted_at,
+            found.due_at if found.state is State.RETRYING else None,
+            found.expires_at,
+            found.at if found.state.ended else None,
+            found.error,
+            None if answer is None else answer.reply_head,
+        )
+
+    async def _find(self, id_: str) -> Row | Standing | Problem:
+        """A row when something is known of the id, a standing when it is queued, or why neither."""
+        identity = envelope.parse_id(id_)
+        if identity is None or identity.service not in self._fronts:
+            return _unknown()
+        front, keep = self._fronts[identity.service]
+        row = await self._view.find(id_)
+        if row is None:
+            if self._view.behind:
+                return Problem("log-unavailable", "The results are still being read.", retry_after=1.0)
+            queued = await self._queued(id_, identity, front)
+            if queued is not None:
+                return queued
+            row = await self._view.find_settled(id_, front.topics)
+        if row is None or (row.state.ended and row.at < (self._clock.wall() - keep) * 1000):
+            return Problem("result-gone", f"It ended more than {keep:g} s ago.")
+        return row
+
+    async def _queued(self, id_: str, identity: envelope.Identity, front: Front) -> Standing | Problem | None:
+        """None: it lies below the commit, so it has ended or moved."""
+        topic = front.topics.requests
+        partition = Partition(topic, identity.partition)
+        lag = (await self._log.lag(front.topics.group, (topic,))).get(partition)
+        if lag is None or identity.offset >= lag.end:
+            return _unknown()
+        if identity.offset < lag.committed:
+            return None
+        records = await self._log.read(Position(partition, identity.offset), 1)
+        if not records or records[0].offset != identity.offset:
+            return None  # trimmed meanwhile: settled
+        request = envelope.request_of(records[0], front.number, identity.topic)
+        if request.id != id_:
+            return _unknown()
+        position = max(1, _rank(identity.offset - lag.committed, len(front.partitions)))
+        rate = front.backlog.reading().rate
+        eta = (position - 1) / rate if 0.0 < rate < float("inf") else 0.0
+        flying = self._flying(id_)
+        return Standing(
+            id_,
+            front.name,
+            State.DELIVERING if flying else State.QUEUED,
+            1 if flying else 0,
+            None if flying else position,
+            None if flying else eta,
+            request.accepted_at,
+            expires_at=request.expires_at,
+        )
+
+    async def _change_at(self, position: Position) -> Change | None:
+        records: Sequence[Record] = await self._log.read(position, 1)
+        if not records or records[0].offset != position.offset:
+            return None
+        return envelope.change_of(records[0])
+
+
+def _rank(ahead: int, partitions: int) -> int:
+    """Place in the service's queue of what has `ahead` before it in its own partition: the others drain
+    alongside."""
+    return ahead * partitions + 1
+
+
+def _unknown() -> Problem:
+    return Problem("unknown-request", "There is no request with this id.")

@@ -1,0 +1,118 @@
+"""What this worker holds: a window for each leased partition, and the gate between fetch and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from bufferproxy.drain.window import Window
+from bufferproxy.log.contract import Lease
+from bufferproxy.records import Partition, Record
+
+
+class Bounds(NamedTuple):
+    """When a partition is paused: so many open records, bytes of open records, and records between its
+    commit and its newest one. It resumes at half of each."""
+
+    open: int
+    size: int = 16 << 20
+    spread: int = 100_000
+
+
+class Gate:
+    """The two calls of a reader that hold fetching back."""
+
+    def __init__(self, pause: Callable[[Partition], None], resume: Callable[[Partition], None]) -> None:
+        self.pause = pause
+        self.resume = resume
+
+
+class Holding:
+    def __init__(self, bounds: Callable[[Partition], Bounds]) -> None:
+        self._bounds = bounds
+        self._windows: dict[Partition, Window] = {}
+        self._full: set[Partition] = set()
+        self._moved: set[Partition] = set()
+        self.gate: Gate | None = None
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self._windows)
+
+    def grant(self, leases: Mapping[Partition, Lease]) -> None:
+        """A partition that is held already keeps its window: its records will not come again."""
+        for partition, lease in leases.items():
+            window = self._windows.get(partition)
+            if window is None:
+                self._windows[partition] = Window(lease.committed, lease.epoch)
+            else:
+                window.epoch = lease.epoch
+                if partition in self._full and self.gate is not None:
+                    self.gate.pause(partition)
+
+    def drop(self, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            self._windows.pop(partition, None)
+            self._full.discard(partition)
+            self._moved.discard(partition)
+
+    def window(self, partition: Partition) -> Window | None:
+        return self._windows.get(partition)
+
+    def begin(self, record: Record, after: int) -> Window | None:
+        """Take a fetched record in; None when its partition is not ours any more."""
+        window = self._windows.get(record.partition)
+        if window is None:
+            return None
+        window.begin(record.offset, after, len(record.value))
+        bounds = self._bounds(record.partition)
+        if (
+            len(window) >= bounds.open or window.size >= bounds.size or window.spread >= bounds.spread
+        ) and record.partition not in self._full:
+            self._full.add(record.partition)
+            if self.gate is not None:
+                self.gate.pause(record.partition)
+        return window
+
+    def settle(self, partition: Partition, offset: int, window: Window) -> bool:
+        """False when the partition has left us since: then there is nothing to commit."""
+        if self._windows.get(partition) is not window:
+            return False
+        if window.settle(offset):
+            self._moved.add(partition)
+        if partition in self._full:
+            bounds = self._bounds(partition)
+            if (
+                len(window) <= bounds.open // 2
+                and window.size <= bounds.size // 2
+                and window.spread <= bounds.spread // 2
+            ):
+                self._full.discard(partition)
+                if self.gate is not None:
+                    self.gate.resume(partition)
+        return True
+
+    def committable(self, among: Collection[Partition] | None = None) -> dict[Partition, tuple[int, int]]:
+        """(epoch, next offset) of what has moved since it was last asked for."""
+        moved = set(self._moved) if among is None else self._moved & set(among)
+        self._moved -= moved
+        return {
+            partition: (self._windows[partition].epoch, self._windows[partition].committable)
+            for partition in moved
+        }
+
+    def not_committed(self, partitions: Collection[Partition]) -> None:
+        """A commit failed: these are to be committed again."""
+        self._moved.update(partition for partition in partitions if partition in self._windows)
+
+    def open(self, topic: str | None = None) -> int:
+        return sum(
+            len(window)
+            for partition, window in self._windows.items()
+            if topic is None or partition.topic == topic
+        )
+
+    def __repr__(self) -> str:
+        return f"<Holding partitions={len(self._windows)} open={self.open()} full={len(self._full)}>"

@@ -1,0 +1,202 @@
+"""When the next request may go: pause, rest, and the rate ceiling, in one queue for one service.
+
+A delivery passes twice: `may_connect` (not while the service is paused or rests) and, with its connection
+ready, `turn` (a token). Nothing else stands between the token and the write, so what is counted is what is
+sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+
+from bufferproxy.clock import Clock
+from bufferproxy.observe.events import Emit, Held, Rested
+from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.policy.rest import Rest
+
+
+class Pacer:
+    def __init__(self, service: str, bucket: TokenBucket, clock: Clock, emit: Emit) -> None:
+        self._service = service
+        self._bucket = bucket
+        self._clock = clock
+        self._emit = emit
+        self._rest = Rest()
+        self._paused = False
+        self._connecting = _Queue(self._before_connect, clock)
+        self._sending = _Queue(self._before_send, clock)
+
+    # --- what deliveries wait for ---
+
+    async def may_connect(self) -> None:
+        """Returns when the service may be bothered."""
+        await self._connecting.wait()
+
+    async def turn(self) -> None:
+        """Returns with a token taken. Send now, or `give_back`."""
+        await self._sending.wait()
+
+    def give_back(self) -> None:
+        self._bucket.give_back()
+
+    # --- what is learnt on the way ---
+
+    def unreachable(self, detail: str) -> None:
+        now = self._clock.now()
+        resting = self._rest.remaining(now) > 0
+        seconds = self._rest.unreachable(now, self._clock.random(), detail)
+        if not resting:
+            self._emit(Rested(self._service, "connect", seconds, detail))
+        self._again()
+
+    def asked(self, seconds: float, detail: str) -> None:
+        now = self._clock.now()
+        if seconds > self._rest.remaining(now):
+            self._emit(Rested(self._service, "retry_after", seconds, detail))
+        self._rest.asked(now, seconds, detail)
+        self._again()
+
+    def reached(self) -> None:
+        self._rest.reached()
+        self._connecting.pump()
+
+    # --- what operators and shares decide ---
+
+    def limit(self, rate: float, burst: float) -> None:
+        """The ceiling of this replica from now on (rate per second; 0: send nothing)."""
+        if (rate, burst) != (self._bucket.rate, self._bucket.burst):
+            self._bucket.change(rate, burst, self._clock.now())
+            self._again()
+
+    def hand_over(self) -> None:
+        """Leases changed hands: begin with no tokens."""
+        self._bucket.empty(self._clock.now())
+
+    def pause(self, *, paused: bool) -> None:
+        self._paused = paused
+        self._bucket.empty(self._clock.now())
+        self._again()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def rate(self) -> float:
+        """Per second, what may be sent now by this replica: 0 while paused or resting."""
+        return 0.0 if self.resting else self._bucket.rate
+
+    @property
+    def resting(self) -> tuple[str, float, str] | None:
+        """(reason, seconds left, detail), or None."""
+        if self._paused:
+            return ("paused", math.inf, "paused by an operator")
+        left = self._rest.remaining(self._clock.now())
+        return (self._rest.reason, left, self._rest.detail) if left else None
+
+    def held(self) -> list[Held]:
+        """Since the last call: how long somebody was held back, by reason."""
+        return [
+            Held(self._service, reason, seconds)
+            for queue in (self._connecting, self._sending)
+            for reason, seconds in queue.held().items()
+        ]
+
+    def _again(self) -> None:
+        self._connecting.pump()
+        self._sending.pump()
+
+    def _before_connect(self, now: float) -> tuple[float, str]:
+        if self._paused:
+            return math.inf, "paused"
+        return self._rest.wait(now), "retry_after"
+
+    def _before_send(self, now: float) -> tuple[float, str]:
+        if self._paused:
+            return math.inf, "paused"
+        left = self._rest.remaining(now)
+        if left:
+            return left, "retry_after"
+        return self._bucket.take(now), "ceiling"
+
+    def __repr__(self) -> str:
+        return f"<Pacer {self._bucket!r} {self._rest!r} paused={self._paused}>"
+
+
+class _Queue:
+    """Who waits for a rule, first come first served: one timer, no polling.
+
+    `rule(now)` returns (0.0, _) and grants once, or (seconds to wait, why).
+    """
+
+    def __init__(self, rule: Callable[[float], tuple[float, str]], clock: Clock) -> None:
+        self._rule = rule
+        self._clock = clock
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._since: float | None = None
+        self._why = ""
+        self._held: dict[str, float] = {}
+
+    async def wait(self) -> None:
+        if not self._waiting and self._grants():
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self.pump()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.done():
+                self._waiting.remove(place)
+            raise
+
+    def pump(self) -> None:
+        """Let through whoever may go now, and wake up again when the next may."""
+        while self._waiting and self._grants():
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+        if not self._waiting:
+            self._note(None)
+
+    def _grants(self) -> bool:
+        now = self._clock.now()
+        wait, why = self._rule(now)
+        if wait <= 0.0:
+            self._note(None)
+            return True
+        self._note(why)
+        if wait != math.inf:
+            self._wake_in(wait, now)
+        return False
+
+    def _wake_in(self, wait: float, now: float) -> None:
+        if self._timer is not None:
+            if self._timer_at <= now + wait + 1e-4 and self._timer_at > now:
+                return
+            self._timer.cancel()
+        self._timer_at = now + wait
+        self._timer = asyncio.get_running_loop().call_later(wait, self._woken)
+
+    def _woken(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        self.pump()
+
+    def _note(self, why: str | None) -> None:
+        """Keep the account of who is held back by what."""
+        now = self._clock.now()
+        if self._since is not None:
+            self._held[self._why] = self._held.get(self._why, 0.0) + now - self._since
+        self._since = None if why is None else now
+        self._why = why or ""
+
+    def held(self) -> dict[str, float]:
+        if self._since is not None:
+            self._note(self._why)
+        held, self._held = self._held, {}
+        return held

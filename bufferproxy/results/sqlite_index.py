@@ -1,0 +1,118 @@
+"""The index in a SQLite file. See `index.py` for what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bufferproxy.database import Connection, Database, Schema
+from bufferproxy.errors import LogError
+from bufferproxy.records import ENDS, Partition, Position, State
+from bufferproxy.results.index import Row
+
+SCHEMA = Schema(
+    application=0x62_70_69_78,  # "bpix"
+    version=1,
+    script="""
+        CREATE TABLE places (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL,
+                             next INTEGER NOT NULL, UNIQUE (topic, partition));
+        CREATE TABLE rows (id TEXT PRIMARY KEY, state TEXT NOT NULL, at INTEGER NOT NULL,
+                           accepted_at INTEGER NOT NULL, attempts INTEGER NOT NULL, place INTEGER,
+                           reply INTEGER, error TEXT, due_at INTEGER, expires_at INTEGER, ended INTEGER)
+                           WITHOUT ROWID;
+        CREATE INDEX rows_ended ON rows (ended) WHERE ended IS NOT NULL;
+    """,
+)
+
+_PUT = """
+    INSERT INTO rows VALUES (?, ?, ?, ?, ?, (SELECT number FROM places WHERE topic = ? AND partition = ?),
+                             ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+        state = excluded.state, at = excluded.at, attempts = excluded.attempts,
+        place = coalesce(excluded.place, place), reply = coalesce(excluded.reply, reply),
+        error = excluded.error, due_at = excluded.due_at, ended = excluded.ended
+    WHERE rows.ended IS NULL OR excluded.ended IS NOT NULL
+"""
+_FORGET = "DELETE FROM rows WHERE id IN (SELECT id FROM rows WHERE ended < ? LIMIT 2000)"
+
+
+class SqliteIndex:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def offsets(self) -> Mapping[Partition, int]:
+        def select(connection: Connection) -> dict[Partition, int]:
+            found = connection.execute("SELECT topic, partition, next FROM places")
+            return {Partition(topic, number): next_ for topic, number, next_ in found}
+
+        return await self._database.transact(select)
+
+    def put(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
+        self._database.write(_Put(rows, offsets))
+
+    async def find(self, id_: str) -> Row | None:
+        def select(connection: Connection) -> Row | None:
+            found = connection.execute(
+                "SELECT state, at, accepted_at, attempts, topic, partition, reply, error, due_at, expires_at"
+                " FROM rows LEFT JOIN places ON number = place WHERE id = ?",
+                (id_,),
+            ).fetchone()
+            if found is None:
+                return None
+            state, at, accepted_at, attempts, topic, partition, reply, error, due_at, expires_at = found
+            position = None if reply is None else Position(Partition(topic, partition), reply)
+            return Row(id_, State(state), at, accepted_at, attempts, position, error, due_at, expires_at)
+
+        # With the writes, in their order: what was put before is found.
+        return await self._database.transact(select)
+
+    async def forget(self, ended_before: int) -> None:
+        while await self._database.transact(
+            lambda connection: connection.execute(_FORGET, (ended_before,)).rowcount
+        ):
+            pass
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+class _Put:
+    """One batch of the view, and how far it has read with it."""
+
+    deferrable = False
+
+    def __init__(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
+        self._rows = rows
+        self._offsets = offsets
+        self.size = 200 * len(rows)
+
+    def run(self, connection: Connection) -> None:
+        connection.executemany(
+            "INSERT INTO places (topic, partition, next) VALUES (?, ?, ?)"
+            " ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
+            [(*partition, next_) for partition, next_ in self._offsets.items()],
+        )
+        connection.executemany(_PUT, [_columns(row) for row in self._rows])
+
+    def committed(self) -> None:
+        pass
+
+    def tell(self, error: LogError | None) -> None:
+        """A full disk: these rows are missing until the next start reads them again from the log."""
+
+
+def _columns(row: Row) -> tuple[object, ...]:
+    partition, offset = row.reply or (Partition("", -1), None)
+    return (
+        row.id,
+        row.state.value,
+        row.at,
+        row.accepted_at,
+        row.attempts,
+        partition.topic,
+        partition.number,
+        offset,
+        row.error,
+        row.due_at,
+        row.expires_at,
+        row.at if row.state in ENDS else None,
+    )

@@ -1,0 +1,123 @@
+"""Outcome -> disposition. Pure.
+
+Whose fault is it? A cause that belongs to the service (connect, `Retry-After`, 429, pause) moves no record
+and uses no attempt up: the service rests. Only a cause that belongs to the request (5xx, 408, 425, timeout,
+a broken exchange) makes a retry, and after the last one a dead letter.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, assert_never
+
+from bufferproxy.deliver.outcome import (
+    Answered,
+    ConnectFailed,
+    Interrupted,
+    NotSent,
+    Outcome,
+    TimedOut,
+    Verdict,
+)
+from bufferproxy.http1.reply import Reply
+from bufferproxy.policy.backoff import backoff
+from bufferproxy.records import Request, State
+from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Disposition, Release, Retry
+
+UNSAID_REST = 1.0
+"""Seconds that a service rests after a 429 without Retry-After: it asked for less, not for a refusal."""
+
+PAUSE = 60.0
+"""Seconds of `Bufferproxy-Outcome: pause` without a delay."""
+
+
+class RetryPolicy(NamedTuple):
+    """`retry` of the settings. `statuses`: which of 400..599 are tried again; `timeout`: so is no answer."""
+
+    attempts: int
+    first: float
+    max: float
+    jitter: str
+    statuses: frozenset[int]
+    timeout: bool
+
+
+def decide(outcome: Outcome, request: Request, policy: RetryPolicy, random: float) -> Disposition:
+    """`request.attempts` counts this attempt already, if it was sent. `random` is uniform in [0, 1)."""
+    match outcome:
+        case ConnectFailed(detail=detail) | NotSent(detail=detail):
+            return Release(detail=detail)
+        case TimedOut(detail=detail):
+            if policy.timeout:
+                return _again(request, policy, random, "timeout", None, detail)
+            return DeadLetter("timeout", None, detail)
+        case Interrupted(detail=detail):
+            return _again(request, policy, random, "interrupted", None, detail)
+        case Answered():
+            return _answered(outcome, request, policy, random)
+        case _:
+            assert_never(outcome)
+
+
+def _answered(outcome: Answered, request: Request, policy: RetryPolicy, random: float) -> Disposition:
+    status, answer = outcome.status, answer_of(outcome.reply)
+    if outcome.verdict is not None:
+        return _told(outcome.verdict, answer, request, policy, random)
+    if status == 429 or (status == 503 and outcome.retry_after is not None):
+        rest = UNSAID_REST if outcome.retry_after is None else outcome.retry_after
+        return Release(rest=rest, detail=f"the service answered {status}", sent=True)
+    if status < 400:
+        return Ack(State.DELIVERED, answer)
+    if status in policy.statuses:
+        return _again(request, policy, random, str(status), answer, f"the service answered {status}")
+    if status < 500:
+        return Ack(State.REJECTED, answer)
+    return DeadLetter("status", answer, f"the service answered {status}")
+
+
+def _told(
+    verdict: Verdict, answer: Answer, request: Request, policy: RetryPolicy, random: float
+) -> Disposition:
+    """`Bufferproxy-Outcome` overrides the status."""
+    match verdict.word:
+        case "ack":
+            return Ack(State.DELIVERED, answer)
+        case "dead":
+            return DeadLetter("outcome", answer, "the service answered Bufferproxy-Outcome: dead")
+        case "pause":
+            rest = PAUSE if verdict.delay is None else verdict.delay
+            return Release(rest=rest, detail="the service asked for a pause", sent=True)
+        case _:
+            again = _again(request, policy, random, "outcome", answer, "Bufferproxy-Outcome: retry")
+            if isinstance(again, Retry) and verdict.delay is not None:
+                return again._replace(delay=verdict.delay)
+            return again
+
+
+def _again(
+    request: Request, policy: RetryPolicy, random: float, reason: str, answer: Answer | None, error: str
+) -> Disposition:
+    if request.attempts >= policy.attempts:
+        return DeadLetter("attempts", answer, f"{request.attempts} attempts, the last: {error}")
+    delay = backoff(request.attempts, first=policy.first, max=policy.max, jitter=policy.jitter, random=random)
+    return Retry(delay, reason, answer)
+
+
+def answer_of(reply: Reply) -> Answer:
+    return Answer(reply.status, reply.head, reply.body, reply.too_large)
+
+
+def result_of(outcome: Outcome, disposition: Disposition) -> str:
+    """The `result` of delivery_attempts_total."""
+    match outcome:
+        case ConnectFailed() | NotSent():
+            return "connect"
+        case TimedOut():
+            return "timeout"
+        case Interrupted():
+            return "interrupted"
+        case Answered():
+            if isinstance(disposition, Ack):
+                return "success" if disposition.state is State.DELIVERED else "rejected"
+            return "retryable" if isinstance(disposition, Retry | Release) else "rejected"
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,208 @@
+"""Carries a disposition out: what must be durable first, then the record is settled.
+
+Never the other way round: between the two a crash repeats an attempt, and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple, assert_never
+
+from bufferproxy.clock import Clock
+from bufferproxy.envelope import copy_of, entry_of
+from bufferproxy.log.contract import Appended, LogWriter
+from bufferproxy.log.topics import ServiceTopics
+from bufferproxy.observe.events import DeadLettered, Emit, Finished, Quarantined, RetryScheduled
+from bufferproxy.records import Change, Entry, Partition, Position, Record, Request, State
+from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Expire, Retry
+from bufferproxy.settle.tiers import delayed
+
+Fate = Ack | Retry | DeadLetter | Expire
+"""The dispositions that settle a record. A Release settles nothing."""
+
+AGAIN = 0.5
+"""Seconds until an append that the log could not take is tried again."""
+
+KEPT_REPLY = 64 * 1024
+"""Bytes of the last answer's body that are kept with a dead letter."""
+
+Write = tuple[Partition, Entry]
+
+
+class Settler:
+    """One a service."""
+
+    def __init__(
+        self, service: str, topics: ServiceTopics, writer: LogWriter, clock: Clock, emit: Emit
+    ) -> None:
+        self._service = service
+        self._topics = topics
+        self._writer = writer
+        self._clock = clock
+        self._emit = emit
+        self._unsettled = 0
+
+    def settle(self, request: Request, fate: Fate, settled: Callable[[], None]) -> None:
+        """Append what `fate` asks for; `settled` is called on the loop when all of it is durable. An append
+        that fails is tried until it works: the record stays open, and with it the window."""
+        now_ms = int(self._clock.wall() * 1000)
+        writes = writes_of(request, fate, now_ms, self._topics)
+        self._unsettled += 1
+
+        def all_done() -> None:
+            self._unsettled -= 1
+            self._tell(fate)
+            settled()
+
+        if len(writes) == 1:
+            self._append(writes[0], all_done)
+            return
+        left = len(writes)
+
+        def one_done() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                all_done()
+
+        for write in writes:
+            self._append(write, one_done)
+
+    def quarantine(self, record: Record, detail: str, settled: Callable[[], None]) -> None:
+        """A record that cannot be understood is kept as it is, with a reason, and never skipped."""
+        died_at = b"%d" % int(self._clock.wall() * 1000)
+        headers = (
+            *record.headers,
+            ("bufferproxy-reason", b"undecodable"),
+            ("bufferproxy-died-at", died_at),
+            ("bufferproxy-error", detail.encode()),
+        )
+        place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
+        self._emit(Quarantined(self._service, detail))
+        self._append((Partition(self._topics.dead, 0), Entry(place.encode(), record.value, headers)), settled)
+
+    def move(self, request: Request, settled: Callable[[], None]) -> None:
+        """A delayed request whose tier is over and whose time has not come goes on to its next tier."""
+        now_ms = int(self._clock.wall() * 1000)
+        self._append(delayed(request, now_ms, self._topics.delayed), settled)
+
+    def note_retry(self, request: Request, retry: Retry) -> None:
+        """A request that keeps its place (its key's order) is tried again: show it, settle nothing."""
+        now_ms = int(self._clock.wall() * 1000)
+        change = _change(request, State.RETRYING, now_ms, error=retry.reason, due_at=request.due_at)
+        self._append((Partition(self._topics.states, request.results), entry_of(change)), _nothing)
+        self._tell(retry)
+
+    def _append(self, write: Write, done: Callable[[], None]) -> None:
+        def decided(result: Appended) -> None:
+            if isinstance(result, Position):
+                done()
+            else:
+                asyncio.get_running_loop().call_later(AGAIN, self._append, write, done)
+
+        self._writer.submit(write[0], write[1], decided)
+
+    def _tell(self, fate: Fate) -> None:
+        match fate:
+            case Ack(state=state):
+                self._emit(Finished(self._service, state))
+            case Retry(delay=delay, reason=reason):
+                self._emit(RetryScheduled(self._service, reason, delay))
+            case DeadLetter(reason=reason):
+                self._emit(DeadLettered(self._service, reason))
+                self._emit(Finished(self._service, State.DEAD))
+            case Expire():
+                self._emit(Finished(self._service, State.EXPIRED))
+            case _:
+                assert_never(fate)
+
+    def __repr__(self) -> str:
+        return f"<Settler {self._service} unsettled={self._unsettled}>"
+
+
+def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) -> list[Write]:
+    """What must be durable before `request` is settled. Pure."""
+    results = Partition(topics.results, request.results)
+    states = Partition(topics.states, request.results)
+    match fate:
+        case Ack(state=state, answer=answer):
+            end = entry_of(_change(request, state, now_ms, answer))
+            writes = [(results, end)]
+            if seen_before(request):
+                writes.append((states, Entry(end.key, b"", end.headers)))
+            if state is State.REJECTED and not request.waiting:
+                writes.append(_dead(request, DeadLetter("rejected", answer, ""), now_ms, topics))
+            return writes
+        case Retry(reason=reason):
+            step = _change(request, State.RETRYING, now_ms, error=reason, due_at=request.due_at)
+            return [delayed(request, now_ms, topics.delayed), (states, entry_of(step))]
+        case DeadLetter(answer=answer, error=error, reason=reason):
+            end = entry_of(_change(request, State.DEAD, now_ms, answer, error=f"{reason}: {error}"))
+            writes = [_dead(request, fate, now_ms, topics), (states, Entry(end.key, b"", end.headers))]
+            if answer is not None:
+                writes.append((results, end))
+            return writes
+        case Expire():
+            return [(states, entry_of(_change(request, State.EXPIRED, now_ms, error="not sent in time")))]
+        case _:
+            assert_never(fate)
+
+
+def seen_before(request: Request) -> bool:
+    """True when `.states` has told of this request, so that its end must be told there too."""
+    return request.due_at is not None
+
+
+class _Told(NamedTuple):
+    head: bytes | None
+    body: bytes
+    error: str | None
+
+
+def _told(answer: Answer | None, error: str | None) -> _Told:
+    if answer is None:
+        return _Told(None, b"", error)
+    if answer.too_large:
+        return _Told(None, b"", "reply-too-large")
+    return _Told(answer.head, answer.body, error)
+
+
+def _change(
+    request: Request,
+    state: State,
+    now_ms: int,
+    answer: Answer | None = None,
+    *,
+    error: str | None = None,
+    due_at: int | None = None,
+) -> Change:
+    told = _told(answer, error)
+    return Change(
+        request.id,
+        state,
+        now_ms,
+        request.accepted_at,
+        request.attempts,
+        request.results,
+        told.head,
+        told.body,
+        told.error,
+        due_at,
+        request.expires_at,
+    )
+
+
+def _dead(request: Request, letter: DeadLetter, now_ms: int, topics: ServiceTopics) -> Write:
+    extra = {"reason": letter.reason.encode(), "died_at": b"%d" % now_ms}
+    if letter.answer is not None:
+        extra["status"] = b"%d" % letter.answer.status
+        extra["reply_head"] = letter.answer.head
+        extra["reply_body"] = letter.answer.body[:KEPT_REPLY]
+    entry = copy_of(request, **extra)
+    # Keyed by id: the newest record of an id says whether it is still dead.
+    return Partition(topics.dead, request.results), entry._replace(key=request.id.encode())
+
+
+def _nothing() -> None:
+    pass
