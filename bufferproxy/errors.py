@@ -4,6 +4,8 @@ BufferproxyError
 ├── UsageError                  the command line is wrong                              exit 2
 ├── ConfigurationError          the settings are wrong; carries every problem found    exit 3
 ├── Unreachable                 the proxy or the broker does not answer                exit 4
+├── NotAuthorised               the proxy wants a token, or another one                exit 5
+├── NotFound                    what was named does not exist                          exit 6
 ├── EnvelopeError               a record that cannot be understood: quarantined, never skipped
 └── LogError                    the durable log
     ├── AppendRefused           certainly not stored
@@ -38,6 +40,14 @@ class ConfigurationError(BufferproxyError):
 
 class Unreachable(BufferproxyError):
     exit_code = 4
+
+
+class NotAuthorised(BufferproxyError):
+    exit_code = 5
+
+
+class NotFound(BufferproxyError):
+    exit_code = 6
 
 
 class EnvelopeError(BufferproxyError):
