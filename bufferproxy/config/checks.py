@@ -11,6 +11,8 @@ from bufferproxy.config.service import AdaptiveConcurrency, Service
 from bufferproxy.config.settings import Settings, Tls
 from bufferproxy.config.units import format_duration
 
+Check = Callable[[Settings], Iterator[Problem]]
+
 _OURS = {
     "acks": "what is accepted has to be durable",
     "allow_auto_create_topics": "topics are made with settings of their own",
@@ -99,6 +101,8 @@ def _matches(settings: Settings) -> Iterator[Problem]:
             continue
         if asked[0] == "/":  # every path begins with it
             asked = (None, asked[1])
+        if match is not None and match.strip and match.path is None:
+            yield Problem((*path, "strip"), "there is nothing to strip without path", also=((*path, "path"),))
         if match is not None and match.path is not None and _under(match.path, settings.path_prefix):
             yield Problem((*path, "path"), f"is the proxy's own: everything under {settings.path_prefix} is")
         other = first.setdefault(asked, name)
@@ -136,6 +140,3 @@ def kafka_only(settings: Settings, command: str) -> Iterator[Problem]:
     """`proxy` and `worker` share a log between processes: an SQLite log has one."""
     if not isinstance(settings.log, KafkaLog):
         yield Problem(("log",), f"{command} needs kafka://…: use run with {settings.log}")
-
-
-Check = Callable[[Settings], Iterator[Problem]]

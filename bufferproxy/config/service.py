@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from bufferproxy.config.addresses import Targets
 from bufferproxy.config.block import Block, block, fixed, live, needed
@@ -18,7 +18,6 @@ from bufferproxy.config.forms import (
     Size,
     Span,
     Switch,
-    text_of,
     whole,
 )
 from bufferproxy.config.phrases import (
@@ -124,19 +123,19 @@ class Dead(Block):
     keep: Span = fixed(1_209_600.0, "How long a dead letter can be looked at and redriven.")
 
 
-def _concurrency(value: Any) -> int | AdaptiveConcurrency:
-    """A number, or a map that says `adaptive`."""
-    if isinstance(value, AdaptiveConcurrency):
-        return value
+def _concurrency(value: Any) -> Any:
+    """A map says `adaptive`. Chosen here, for of a union each member would tell what it misses."""
     if isinstance(value, dict):
         return AdaptiveConcurrency.model_validate(value)
-    if not isinstance(value, int) and text_of(value, "a whole number or adaptive: {...}") == "adaptive":
-        return AdaptiveConcurrency()
-    bounded: int = whole(1, 100_000).parse(value)
-    return bounded
+    return value if isinstance(value, AdaptiveConcurrency) else _ATTEMPTS.parse(value)
 
 
-Concurrency = Annotated[int | AdaptiveConcurrency, BeforeValidator(_concurrency)]
+_ATTEMPTS = whole(1, 100_000)
+Concurrency = Annotated[
+    Annotated[int, _ATTEMPTS] | AdaptiveConcurrency,
+    Field(union_mode="left_to_right"),
+    BeforeValidator(_concurrency),
+]
 
 
 class Service(Block):

@@ -1,0 +1,77 @@
+"""The settings as JSON Schema, for editors and the chart. Valid as draft-07 and as 2020-12.
+
+No references are left in it: draft-07 ignores whatever stands beside a `$ref`, descriptions and defaults
+too. Numbers with units are strings with a pattern; what can change while running has `x-reloadable`;
+`${VAR}` may stand for any single value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import SchemaSerializer
+
+from bufferproxy.config.settings import Settings
+
+_REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"
+
+
+class _Generator(GenerateJsonSchema):
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        """With the default as it is written in the file: 15m, not 900.0."""
+        inner = schema["schema"]
+        described = dict(self.generate_inner(inner))
+        if "default" in schema:
+            default = schema["default"]
+            if "serialization" in inner:
+                default = SchemaSerializer(inner).to_python(default, mode="json")
+            described["default"] = default
+        return described
+
+
+def schema() -> dict[str, Any]:
+    """The whole document, a new one each time."""
+    raw = Settings.model_json_schema(schema_generator=_Generator)
+    services = raw["properties"]["services"]
+    # Pydantic turns the form of the names into patternProperties, which lets any other name pass.
+    ((pattern, service),) = services.pop("patternProperties").items()
+    services["propertyNames"] = {**services.get("propertyNames", {}), "pattern": pattern}
+    services["additionalProperties"] = service
+    whole = _inlined(raw, raw.pop("$defs"))
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "urn:bufferproxy:schema:settings",
+        "title": "bufferproxy settings",
+        **whole,
+    }
+
+
+def _inlined(part: Any, blocks: dict[str, Any]) -> Any:
+    """`part` with each reference replaced by what it means; what stands beside the reference wins."""
+    if isinstance(part, list):
+        return [_inlined(item, blocks) for item in part]
+    if not isinstance(part, dict):
+        return part
+    here = {key: value for key, value in part.items() if key not in ("$ref", "title", "properties")}
+    if "$ref" in part:
+        here = {**blocks[part["$ref"].removeprefix("#/$defs/")], **here}
+        return _inlined(here, blocks)
+    described = {key: _inlined(value, blocks) for key, value in here.items() if key != "default"}
+    if "properties" in part:
+        # Kept apart: a setting may well be called title.
+        described["properties"] = {key: _inlined(value, blocks) for key, value in part["properties"].items()}
+    if "default" in here:
+        described["default"] = here["default"]
+    return _or_reference(described)
+
+
+def _or_reference(described: dict[str, Any]) -> dict[str, Any]:
+    if "pattern" in described:
+        return {**described, "pattern": f"{described['pattern']}|{_REFERENCE}"}
+    kinds = {"type", "enum", "minimum", "maximum"}
+    if "enum" not in described and described.get("type") not in ("integer", "boolean"):
+        return described
+    value = {key: described[key] for key in described if key in kinds}
+    rest = {key: described[key] for key in described if key not in kinds}
+    return {"anyOf": [value, {"type": "string", "pattern": _REFERENCE}], **rest}

@@ -1,0 +1,43 @@
+"""The settings as people write them: each value with its unit, and where it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from bufferproxy.config.load import Loaded
+from bufferproxy.config.origin import Path, dotted
+from bufferproxy.config.settings import Settings
+
+_SECRET = re.compile(r"password|secret|token|credential|oauth|api_?key", re.IGNORECASE)
+
+
+class Row(NamedTuple):
+    """`value` is what the file can hold: text, a number, a boolean, None, or a list or map of these."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+def rows(loaded: Loaded) -> list[Row]:
+    """Every setting, in the order of the tree, without secrets."""
+    named = ((dotted(path), value) for path, value in leaves(loaded.settings))
+    return [Row(key, value, str(loaded.origin(key))) for key, value in named]
+
+
+def leaves(settings: Settings) -> Iterator[tuple[Path, Any]]:
+    """Every path with its value. A secret among the options of Kafka's client is `***`; of all others
+    the settings know only the file."""
+    return _leaves(settings.model_dump(mode="json"), ())
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+        return
+    name = str(path[-1])
+    secret = path[0] == "kafka" and _SECRET.search(name) and not name.endswith("file")
+    yield path, "***" if secret else value
