@@ -1,0 +1,132 @@
+"""Puts the admin plane together: routes over Protocols, no state of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, FastAPI, Header
+from fastapi.responses import JSONResponse, Response
+
+from bufferproxy import __version__
+from bufferproxy.admin.contract import Absence, Health, Render, Requests, Settings, Snapshot
+from bufferproxy.admin.guard import Guard
+from bufferproxy.admin.pages import pages
+from bufferproxy.admin.problems import MEDIA_TYPE, Problem, Refusal, answer_with_problems
+from bufferproxy.admin.redact import redact
+from bufferproxy.admin.views import ReadyView, ServicesView, ServiceView, SettingsView, SettingView
+
+if TYPE_CHECKING:
+    from bufferproxy.admin.auth import Access
+
+_ABSENT = {
+    Absence.UNKNOWN: (404, "No request has this id.", {}),
+    Absence.GONE: (410, "It ended longer ago than results are kept.", {}),
+    Absence.UNAVAILABLE: (503, "The log does not answer now.", {"Retry-After": "1"}),
+}
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """For OpenAPI: these statuses come with a problem."""
+    return {status: {"description": "Problem", "content": {MEDIA_TYPE: {}}} for status in statuses}
+
+
+def admin_app(
+    *,
+    snapshot: Snapshot,
+    health: Health,
+    requests: Requests,
+    settings: Settings,
+    render: Render,
+    access: Access,
+) -> FastAPI:
+    """The whole admin plane as an ASGI application."""
+    app = FastAPI(
+        title="bufferproxy",
+        summary="The admin plane of a load-buffering queue proxy.",
+        version=__version__,
+        docs_url=None,  # ours loads nothing from elsewhere: see pages.py
+        redoc_url=None,
+        responses=_refusals(401, 403, 421),
+    )
+    answer_with_problems(app)
+    app.add_middleware(Guard, access=access)
+    app.include_router(_probes(health, render))
+    app.include_router(_services(snapshot))
+    app.include_router(_requests(requests))
+    app.include_router(_settings(settings))
+    app.include_router(pages())
+    return app
+
+
+def _probes(health: Health, render: Render) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/livez")
+    async def livez() -> dict[str, bool]:
+        """200 as long as the event loop turns. Looks at nothing else: a restart cures no lost log."""
+        return {"live": True}
+
+    @router.get("/readyz", responses={503: {"model": ReadyView, "description": "Not ready, and why"}})
+    async def readyz(response: Response) -> ReadyView:
+        """Whether requests should be sent here: the log answers, work moves, no shutdown has begun."""
+        view = ReadyView.of(list(health.checks()))
+        if not view.ready:
+            response.status_code = 503
+        return view
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+        """Prometheus' text format, or OpenMetrics when it is asked for."""
+        rendered = await render(accept)
+        return Response(rendered.body, headers={"Content-Type": rendered.content_type})
+
+    return router
+
+
+def _services(snapshot: Snapshot) -> APIRouter:
+    router = APIRouter(prefix="/api/v1/services", tags=["services"])
+
+    @router.get("")
+    async def list_services() -> ServicesView:
+        """Every service: how it is set, what waits for it, what moves."""
+        return ServicesView(services=[ServiceView.of(found) for found in snapshot.services()])
+
+    @router.get("/{service}", responses=_refusals(404))
+    async def show_service(service: str) -> ServiceView:
+        found = snapshot.service(service)
+        if found is None:
+            raise Refusal(Problem(404, "no-service", "No service of this name is configured."))
+        return ServiceView.of(found)
+
+    return router
+
+
+def _requests(requests: Requests) -> APIRouter:
+    router = APIRouter(prefix="/api/v1/requests", tags=["requests"])
+
+    @router.get("/{id}", responses=_refusals(404, 410, 503))
+    async def show_request(id: str) -> JSONResponse:  # noqa: A002
+        """The status of one request, as the data plane gives it."""
+        found = await requests.status(id)
+        if isinstance(found, Absence):
+            status, detail, headers = _ABSENT[found]
+            raise Refusal(Problem(status, found.value, detail, headers))
+        return JSONResponse(dict(found))
+
+    return router
+
+
+def _settings(settings: Settings) -> APIRouter:
+    router = APIRouter(prefix="/api/v1/settings", tags=["settings"])
+
+    @router.get("")
+    async def list_settings() -> SettingsView:
+        """Every resolved setting with its origin. Secrets are hidden; the paths of their files are not."""
+        return SettingsView(
+            settings=[
+                SettingView(key=key, value=redact(key, value), origin=origin)
+                for key, value, origin in settings()
+            ]
+        )
+
+    return router

@@ -1,0 +1,74 @@
+"""What the admin plane needs from the rest; the wiring connects it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from bufferproxy.observe.snapshot import ServiceSnapshot
+
+
+class Snapshot(Protocol):
+    """Both are called for each look at the page: quick, and of one moment."""
+
+    def services(self) -> Sequence[ServiceSnapshot]: ...
+
+    def service(self, name: str) -> ServiceSnapshot | None: ...
+
+
+class Check(NamedTuple):
+    """One thing that readiness needs. `detail` says in words what is wrong; empty when nothing is."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Health(Protocol):
+    def checks(self) -> Sequence[Check]:
+        """What is known now: asks nobody, waits for nothing."""
+        ...
+
+
+class Absence(StrEnum):
+    """Why there is no status: the slug of the problem the caller gets."""
+
+    UNKNOWN = "unknown-request"
+    GONE = "result-gone"
+    UNAVAILABLE = "log-unavailable"
+
+
+Status = Mapping[str, object]
+"""The JSON of a request's status, as the data plane gives it."""
+
+
+class Requests(Protocol):
+    async def status(self, id: str) -> Status | Absence:  # noqa: A002
+        """The status of one request. Raises nothing; answers within some seconds."""
+        ...
+
+
+class Setting(NamedTuple):
+    """A resolved setting: `key` as in the file (`services.auth.rate`), `origin`: flag, env, file, default."""
+
+    key: str
+    value: object
+    origin: str
+
+
+Settings = Callable[[], Sequence[Setting]]
+
+
+class Exposition(Protocol):
+    """Metrics as text: `observe.metrics.Rendered`."""
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def content_type(self) -> str: ...
+
+
+Render = Callable[[str], Awaitable[Exposition]]
+"""Given the `Accept` header."""

@@ -1,0 +1,106 @@
+"""Is this replica ready? Known beforehand: a probe is answered from memory and never waits for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from bufferproxy.admin.contract import Check
+from bufferproxy.errors import LogError
+from bufferproxy.observe.events import Emit, HealthChanged
+
+if TYPE_CHECKING:
+    from bufferproxy.clock import Clock
+
+LOOK = 0.5
+"""Seconds between two looks at the checks."""
+
+PING = 1.0
+"""Seconds between two pings. A ping takes 3 s at most: a lost log is known after 4 s."""
+
+SILENCE = 4.0
+"""Seconds after which a ping that has not come back counts as failed, whatever the log promised."""
+
+
+class Pings(Protocol):
+    async def ping(self) -> None:
+        """Returns when the log answers, raises LogError when not."""
+        ...
+
+
+class LogWatch:
+    """Pings the log. Not ready before the first answer."""
+
+    def __init__(self, log: Pings, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._trouble = "has not answered yet"
+        self._asked_at: float | None = None
+
+    async def run(self) -> None:
+        """A ping each second, until cancelled."""
+        while True:
+            self._asked_at = self._clock.now()
+            try:
+                await self._log.ping()
+                self._trouble = ""
+            except LogError as error:
+                self._trouble = str(error) or type(error).__name__
+            finally:
+                self._asked_at = None
+            await self._clock.sleep(PING)
+
+    def check(self) -> Check:
+        if self._trouble:
+            return Check("log", ok=False, detail=self._trouble)
+        if self._asked_at is not None and (silent := self._clock.now() - self._asked_at) > SILENCE:
+            return Check("log", ok=False, detail=f"has not answered for {silent:.0f} s")
+        return Check("log", ok=True)
+
+    def __repr__(self) -> str:
+        return f"<LogWatch {self._trouble or 'answering'}>"
+
+
+class Draining:
+    """Turned on once, at the start of the end."""
+
+    def __init__(self) -> None:
+        self._on = False
+
+    def begin(self) -> None:
+        self._on = True
+
+    def check(self) -> Check:
+        return Check("draining", not self._on, "this replica is shutting down" if self._on else "")
+
+    def __repr__(self) -> str:
+        return f"<Draining {self._on}>"
+
+
+class Readiness:
+    """All checks together; emits HealthChanged when one turns."""
+
+    def __init__(self, checks: Sequence[Callable[[], Check]], clock: Clock, emit: Emit) -> None:
+        self._checks = checks
+        self._clock = clock
+        self._emit = emit
+        self._was: dict[str, bool] = {}
+
+    def checks(self) -> list[Check]:
+        return [check() for check in self._checks]
+
+    def look(self) -> None:
+        """Tells what turned since the last look. What is fine at the first one is no news."""
+        for name, ok, detail in self.checks():
+            if ok != self._was.get(name, True):
+                self._emit(HealthChanged(name, ok, detail))
+            self._was[name] = ok
+
+    async def run(self) -> None:
+        """A look each half second, until cancelled."""
+        while True:
+            self.look()
+            await self._clock.sleep(LOOK)
+
+    def __repr__(self) -> str:
+        return f"<Readiness {self._was}>"
