@@ -49,3 +49,8 @@ def topics_of(
         Topic(names.results, partitions, Keep(seconds=keep_results + 3600), reply + HEADROOM),
         Topic(names.dead, partitions, Keep(seconds=keep_dead, compact=True), body + HEADROOM),
     )
+
+
+def holds_fresh_requests(topic: str) -> bool:
+    """What was just accepted goes there, so an append to it can still be refused to the caller."""
+    return topic.endswith((".requests", ".requests.high", ".requests.low"))

@@ -1,0 +1,248 @@
+"""The contract, kept with one SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bufferproxy.clock import Clock, SystemClock
+from bufferproxy.database import Connection, Database, Fatal, end_process, open_database
+from bufferproxy.errors import AppendRefused, LogUnavailable, LogUnusable, StorageFull
+from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, LogReader, LogTail, Topic
+from bufferproxy.log.local import Readers
+from bufferproxy.log.sqlite import reads, tables
+from bufferproxy.log.sqlite.appends import Batch, Inbox, Pending
+from bufferproxy.log.sqlite.tables import DamagedRecord, Table, pack_headers
+from bufferproxy.log.sqlite.trim import Trimmer
+from bufferproxy.log.topics import holds_fresh_requests
+from bufferproxy.records import Entry, Partition, Position, Record
+
+QUEUE_BYTES = 64 << 20
+"""What may wait for its transaction; more is refused at once."""
+
+
+class SqliteLog(Log):
+    """Made by `open_sqlite`."""
+
+    durability = "committed and fsynced (SQLite WAL, synchronous=FULL)"
+
+    def __init__(self, tables_: dict[Partition, Table], trimmer: Trimmer, clock: Clock) -> None:
+        self._tables = tables_
+        self._trimmer = trimmer
+        self._clock = clock
+        self._counts: dict[str, int] = {}
+        self._committed: dict[tuple[str, Partition], int] = {}
+        self._inboxes: dict[bool, Inbox] = {}
+        self._queued = 0
+        self._closed = False
+
+    async def attach(self, database: Database) -> None:
+        """The rest of the construction: loads what the file holds."""
+        self.database = database
+        incarnation, found, self._committed = await database.transact(tables.load)
+        for table in found:
+            self._add(table)
+        self._readers = Readers(self, incarnation, self._clock)
+        for deferrable in (True, False):
+            self._inboxes[deferrable] = Inbox(
+                self._clock, database.write, self._decided, deferrable=deferrable
+            )
+
+    # --- writing
+
+    def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
+        table = self._tables.get(partition)
+        if table is None:
+            done(AppendRefused(f"{partition} does not exist"))
+            return
+        key, value, headers = entry
+        packed = pack_headers(headers)
+        size = len(value) + len(packed) + (len(key) if key else 0)
+        if size > table.max_bytes:
+            done(AppendRefused(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
+        elif self._queued + size > QUEUE_BYTES:
+            done(AppendRefused(f"{self._queued} bytes wait to be stored already"))
+        elif self._closed:
+            done(AppendRefused("the log is closed"))
+        else:
+            self._queued += size
+            inbox = self._inboxes[table.deferrable]
+            inbox.entries.append(Pending(table, key, packed, value, size, done))
+            if not inbox.busy:
+                inbox.send()
+
+    def _decided(self, batch: Batch) -> None:
+        """Before the batch tells who submitted: readers see what they are told of."""
+        self._queued -= sum(entry.size for entry in batch.entries or ())
+        for table, end in batch.ends.items():
+            table.end = end
+        self._readers.wake()
+
+    def partitions(self, topic: str) -> int:
+        return self.count(topic)
+
+    # --- reading
+
+    async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> LogReader:
+        self._check()
+        return await self._readers.reader(group, topics, listener)
+
+    async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
+        self._check()
+        return self._readers.tail(offsets)
+
+    async def read(self, position: Position, limit: int) -> Sequence[Record]:
+        partition, offset = position
+        found: list[Record] = []
+        while len(found) < limit:  # a scan also ends at some MiB
+            part = (await self.scan({partition: offset}, limit - len(found)))[partition]
+            if not part:
+                break
+            found.extend(part)
+            offset = part[-1].offset + 1
+        return found
+
+    async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
+        self._check()
+        wanted = set(topics)
+        chosen = [table for table in self._tables.values() if table.partition.topic in wanted]
+        return await self.database.read(lambda connection: reads.lag(connection, group, chosen))
+
+    async def ping(self) -> None:
+        """The writer's turn comes, and it can write: a full disk is an answer too."""
+        self._check()
+        try:
+            await self.database.transact(_nothing)
+        except StorageFull as full:
+            raise LogUnavailable(str(full)) from full
+
+    # --- keeping
+
+    async def ensure(self, topics: Sequence[Topic], *, create: bool) -> None:
+        self._check()
+        missing = [topic.name for topic in topics if topic.name not in self._counts]
+        if missing and not create:
+            raise LogUnusable(f"no topic {', '.join(missing)}: run `bufferproxy topics create`")
+        if create:
+            for table in await self.database.transact(lambda connection: tables.create(connection, topics)):
+                self._add(table)
+        for topic in topics:
+            for number in range(self._counts[topic.name]):
+                self._settle_terms(self._tables[Partition(topic.name, number)], topic)
+
+    def _add(self, table: Table) -> None:
+        topic, number = table.partition
+        self._tables[table.partition] = table
+        self._counts[topic] = max(self._counts.get(topic, 0), number + 1)
+        table.deferrable = holds_fresh_requests(topic)
+
+    def _settle_terms(self, table: Table, topic: Topic) -> None:
+        table.keep = topic.keep
+        table.max_bytes = topic.max_bytes
+        if topic.keep.committed_by is not None:
+            self._trimmer.settled(table, self.committed(topic.keep.committed_by, table.partition))
+
+    async def trim(self) -> None:
+        """Returns when nothing is left that `Topic.keep` lets go. (It happens by itself, in time.)"""
+        self._trimmer.hurry(eager=True)
+        try:
+            while self._trimmer.due(idle=True):
+                await self.database.transact(_nothing)
+        finally:
+            self._trimmer.hurry(eager=False)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        while any(inbox.entries or inbox.busy for inbox in self._inboxes.values()):
+            await self.database.transact(_nothing)
+        self._readers.close()
+        await self.database.close()
+
+    # --- what `log/local.py` asks of a store
+
+    def end(self, partition: Partition) -> int:
+        return self._tables[partition].end
+
+    def count(self, topic: str) -> int:
+        if topic not in self._counts:
+            raise LogUnusable(f"no topic {topic}: run `bufferproxy topics create`")
+        return self._counts[topic]
+
+    def committed(self, group: str, partition: Partition) -> int:
+        return max(self._committed.get((group, partition), 0), self._tables[partition].start)
+
+    async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
+        self._check()
+        reached = {
+            partition: min(offset, self.end(partition))
+            for partition, offset in offsets.items()
+            if offset > self.committed(group, partition)
+        }
+        if not reached:
+            return
+        rows = [(group, self._tables[partition].id, offset) for partition, offset in reached.items()]
+        try:
+            await self.database.transact(lambda connection: _commit(connection, rows))
+        except StorageFull as full:
+            raise LogUnavailable(str(full)) from full
+        for partition, offset in reached.items():
+            self._committed[group, partition] = max(offset, self.committed(group, partition))
+            if self._tables[partition].keep.committed_by == group:
+                self._trimmer.settled(self._tables[partition], offset)
+
+    async def scan(
+        self, offsets: Mapping[Partition, int], limit: int
+    ) -> Mapping[Partition, Sequence[Record]]:
+        self._check()
+        wanted = [(self._tables[partition], offset) for partition, offset in offsets.items()]
+        try:
+            return await self.database.read(lambda connection: reads.scan(connection, wanted, limit))
+        except DamagedRecord as damaged:
+            table = self._tables[damaged.partition]
+            raise LogUnusable(
+                f"{self.database.path}: {damaged} (row {damaged.offset} of table records_{table.id}):"
+                " stop, and restore the file from a copy, or delete that row with sqlite3 to go on without it"
+            ) from damaged
+
+    def _check(self) -> None:
+        if self._closed:
+            raise LogUnavailable("the log is closed")
+
+    def __repr__(self) -> str:
+        return f"<SqliteLog {len(self._tables)} partitions, {self._queued} bytes queued, {self.database!r}>"
+
+
+async def open_sqlite(
+    path: Path,
+    *,
+    clock: Clock | None = None,
+    reserve: int = 0,
+    fatal: Fatal = end_process,
+) -> SqliteLog:
+    """Opens the file, or makes it. `reserve`: bytes of disk that fresh requests leave to the settling of
+    older ones. `fatal` is called on the thread that saw the storage fail. Raises LogUnusable."""
+    clock = clock or SystemClock()
+    by_partition: dict[Partition, Table] = {}
+    trimmer = Trimmer(by_partition, clock)
+    log = SqliteLog(by_partition, trimmer, clock)
+    database = await open_database(
+        path, tables.SCHEMA, reserve=reserve, fatal=fatal, upkeep=trimmer, clock=clock
+    )
+    try:
+        await log.attach(database)
+    except BaseException:
+        await database.close()
+        raise
+    return log
+
+
+def _commit(connection: Connection, rows: Sequence[tuple[str, int, int]]) -> None:
+    connection.executemany(
+        "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = max(next, excluded.next)", rows
+    )
+
+
+def _nothing(_: Connection) -> None:
+    """Takes part in a transaction, and is told of it."""

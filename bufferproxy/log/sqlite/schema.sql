@@ -1,0 +1,31 @@
+-- Format 1. Every partition has a table of its own, `records_<id>`, made by tables.py: appends then always
+-- go to the right edge of a tree (measured: twice as many a second as in one table for all), and what is
+-- settled leaves whole pages behind.
+
+CREATE TABLE topics (
+  id          INTEGER PRIMARY KEY,
+  name        TEXT NOT NULL UNIQUE,
+  partitions  INTEGER NOT NULL
+);
+
+-- `start`: no record below it is kept. `start_total`: bytes of all values that were ever stored below it.
+CREATE TABLE partitions (
+  id           INTEGER PRIMARY KEY,
+  topic        INTEGER NOT NULL REFERENCES topics (id),
+  number       INTEGER NOT NULL,
+  start        INTEGER NOT NULL DEFAULT 0,
+  start_total  INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (topic, number)
+);
+
+-- `next`: the offset that the group reads next.
+CREATE TABLE offsets (
+  "group"    TEXT NOT NULL,
+  partition  INTEGER NOT NULL REFERENCES partitions (id),
+  next       INTEGER NOT NULL,
+  PRIMARY KEY ("group", partition)
+) WITHOUT ROWID;
+
+-- How often the file was opened: the leases of a later time have higher epochs.
+CREATE TABLE incarnations (number INTEGER NOT NULL);
+INSERT INTO incarnations VALUES (0);
