@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI, Header
+from fastapi import APIRouter, FastAPI, Request, Security
 from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPBearer
 
 from bufferproxy import __version__
 from bufferproxy.admin.contract import Absence, Health, Render, Requests, Settings, Snapshot
@@ -25,9 +26,12 @@ _ABSENT = {
 }
 
 
-def _refusals(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """For OpenAPI: these statuses come with a problem."""
-    return {status: {"description": "Problem", "content": {MEDIA_TYPE: {}}} for status in statuses}
+_PROBLEM: dict[str, object] = {"description": "Problem", "content": {MEDIA_TYPE: {}}}
+# Declaring 4XX keeps FastAPI from describing a 422 that is never sent.
+_PROBLEMS: dict[int | str, dict[str, object]] = {"4XX": _PROBLEM, "5XX": _PROBLEM}
+
+# For OpenAPI only: the guard has decided before any route is reached.
+_TOKEN = Security(HTTPBearer(auto_error=False, description="Needed wherever a token is configured."))
 
 
 def admin_app(
@@ -46,7 +50,7 @@ def admin_app(
         version=__version__,
         docs_url=None,  # ours loads nothing from elsewhere: see pages.py
         redoc_url=None,
-        responses=_refusals(401, 403, 421),
+        responses=_PROBLEMS,
     )
     answer_with_problems(app)
     app.add_middleware(Guard, access=access)
@@ -75,24 +79,25 @@ def _probes(health: Health, render: Render) -> APIRouter:
         return view
 
     @router.get("/metrics", response_class=Response)
-    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+    async def metrics(request: Request) -> Response:
         """Prometheus' text format, or OpenMetrics when it is asked for."""
-        rendered = await render(accept)
+        rendered = await render(request.headers.get("accept", ""))
         return Response(rendered.body, headers={"Content-Type": rendered.content_type})
 
     return router
 
 
 def _services(snapshot: Snapshot) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/services", tags=["services"])
+    router = APIRouter(prefix="/api/v1/services", tags=["services"], dependencies=[_TOKEN])
 
     @router.get("")
     async def list_services() -> ServicesView:
         """Every service: how it is set, what waits for it, what moves."""
         return ServicesView(services=[ServiceView.of(found) for found in snapshot.services()])
 
-    @router.get("/{service}", responses=_refusals(404))
+    @router.get("/{service}")
     async def show_service(service: str) -> ServiceView:
+        """One of them."""
         found = snapshot.service(service)
         if found is None:
             raise Refusal(Problem(404, "no-service", "No service of this name is configured."))
@@ -102,9 +107,9 @@ def _services(snapshot: Snapshot) -> APIRouter:
 
 
 def _requests(requests: Requests) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/requests", tags=["requests"])
+    router = APIRouter(prefix="/api/v1/requests", tags=["requests"], dependencies=[_TOKEN])
 
-    @router.get("/{id}", responses=_refusals(404, 410, 503))
+    @router.get("/{id}")
     async def show_request(id: str) -> JSONResponse:  # noqa: A002
         """The status of one request, as the data plane gives it."""
         found = await requests.status(id)
@@ -117,7 +122,7 @@ def _requests(requests: Requests) -> APIRouter:
 
 
 def _settings(settings: Settings) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/settings", tags=["settings"])
+    router = APIRouter(prefix="/api/v1/settings", tags=["settings"], dependencies=[_TOKEN])
 
     @router.get("")
     async def list_settings() -> SettingsView:

@@ -49,15 +49,8 @@ class Requests(Protocol):
         ...
 
 
-class Setting(NamedTuple):
-    """A resolved setting: `key` as in the file (`services.auth.rate`), `origin`: flag, env, file, default."""
-
-    key: str
-    value: object
-    origin: str
-
-
-Settings = Callable[[], Sequence[Setting]]
+Settings = Callable[[], Sequence[tuple[str, object, str]]]
+"""Every resolved setting: key as in the file (`services.auth.rate`), value, origin."""
 
 
 class Exposition(Protocol):

@@ -151,16 +151,17 @@ SERVICE: tuple[Row, ...] = (
     CounterBy(
         "retries_scheduled_total",
         "reason",
-        (),
-        "Attempts that will be made again, by what went wrong.",
+        meters.RETRIES,
+        "Attempts that will be made again, by what went wrong: a status, or a word. "
+        "Other statuses join as they occur.",
         lambda m: m.retries,
     ),
     Gauge("dead_letters", "Dead letters that are kept.", lambda g: g.dead_letters),
     CounterBy(
         "dead_letters_added_total",
         "reason",
-        (),
-        "Requests that were put with the dead letters.",
+        meters.DEATHS,
+        "Requests that were put with the dead letters. Other reasons join as they occur.",
         lambda m: m.dead_lettered,
     ),
     Gauge("worker_partitions", "Partitions of the service that this replica reads.", lambda g: g.partitions),

@@ -20,6 +20,7 @@ from bufferproxy.observe.events import (
     LeasesChanged,
     LogOperated,
     LoopLagged,
+    Quarantined,
     Refused,
     Reloaded,
     RetryScheduled,
@@ -65,9 +66,15 @@ REFUSALS = (
 was accepted (`dead`, `expired`, `result-gone`, ...): nothing was refused there."""
 UNROUTED = REFUSALS[:11]
 
+RETRIES = ("timeout", "interrupted", "outcome", "408", "425", "500", "502", "503", "504")
+"""The usual reasons of a retry; other statuses join as they occur."""
+
+DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "quarantined")
+"""The usual reasons of a dead letter; `quarantined`: a record that could not be understood."""
+
 MOST_REASONS = 40
-"""A counter takes no more label values than this; later ones are counted as `other`. The reasons are words
-of our own code, so this is reached by a mistake only: it keeps an id out of the labels even then."""
+"""A counter takes no more label values than this; later ones are counted as `other`: a service makes up its
+statuses, and a mistake of ours must not put ids into the labels."""
 
 LAG_SAMPLES = 300
 """The loop's lag is the worst of this many samples: 30 s of the sampler's ten a second."""
@@ -155,8 +162,8 @@ class ServiceMeters:
         self.queue_seconds = Histogram(_QUEUED)
         self.finished = Tally(OUTCOMES)
         self.throttled = Tally(THROTTLES)
-        self.retries = Tally()
-        self.dead_lettered = Tally()
+        self.retries = Tally(RETRIES)
+        self.dead_lettered = Tally(DEATHS)
 
     def __copy__(self) -> ServiceMeters:
         twin = ServiceMeters.__new__(ServiceMeters)
@@ -193,6 +200,7 @@ class Meters:
         events.subscribe(Finished, self._on_finished)
         events.subscribe(RetryScheduled, self._on_retry)
         events.subscribe(DeadLettered, self._on_dead_lettered)
+        events.subscribe(Quarantined, self._on_quarantined)
         events.subscribe(Held, self._on_held)
         events.subscribe(LogOperated, self._on_log_operated)
         events.subscribe(LeasesChanged, self._on_leases_changed)
@@ -243,6 +251,11 @@ class Meters:
         meters = self.services.get(event.service)
         if meters is not None:
             meters.dead_lettered.add(event.reason)
+
+    def _on_quarantined(self, event: Quarantined) -> None:
+        meters = self.services.get(event.service)
+        if meters is not None:
+            meters.dead_lettered.add("quarantined")
 
     def _on_held(self, event: Held) -> None:
         meters = self.services.get(event.service)

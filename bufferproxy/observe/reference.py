@@ -23,8 +23,7 @@ HEAD = """\
 
 The label `service` comes from the configuration only; no id, path or caller is ever a label. Every series of
 a configured service is there from the start, at zero, with every value of `reason`, `outcome`, `result` and
-`state` below; only the reasons marked *as they occur* begin with their first occurrence. `unlimited` is
-`+Inf`. Counters are of this replica since it started, and add up over replicas.
+`state` below. `unlimited` is `+Inf`. Counters are of this replica since it started, and add up over replicas.
 
 From a fresh start of all processes, accepted minus finished is the backlog:
 
@@ -73,7 +72,7 @@ def _values() -> str:
     lines = ["## Label values\n\n"]
     for row in SERVICE:
         if isinstance(row, CounterBy | GaugeBy):
-            values = ", ".join(f"`{value}`" for value in row.values) or "*as they occur*"
+            values = ", ".join(f"`{value}`" for value in row.values)
             lines.append(f"- `{PREFIX}{row.name}`, `{row.label}`: {values}\n")
     return "".join(lines)
 

@@ -16,7 +16,7 @@ function bytes(n) {
 }
 
 function span(seconds) {
-  if (seconds === null) return "never";
+  if (seconds === null) return "not now";
   if (seconds === 0) return "–";
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
@@ -43,7 +43,8 @@ function standing(service, backlog) {
   }
   const [reason, part] = Object.entries(service.throttled)[0] ?? [];
   if (reason && part >= 0.05) return ["good", REASONS[reason] ?? reason, `${Math.min(100, Math.round(part * 100))} % of the time`];
-  return ["good", backlog ? "draining" : "idle", ""];
+  if (backlog) return ["good", "draining", ""];
+  return ["good", service.rates.accepted > 0 ? "keeping up" : "idle", ""];
 }
 
 function cell(row, kind) {

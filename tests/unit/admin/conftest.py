@@ -10,7 +10,7 @@ import pytest
 
 from bufferproxy.admin.app import admin_app
 from bufferproxy.admin.auth import Access
-from bufferproxy.admin.contract import Absence, Check, Setting, Status
+from bufferproxy.admin.contract import Absence, Check, Status
 from bufferproxy.clock import SystemClock
 from bufferproxy.observe.events import Events
 from bufferproxy.observe.gauges import GaugeReading
@@ -29,7 +29,7 @@ class Plane:
     def __init__(self) -> None:
         self.checks_now = [Check("log", ok=True), Check("draining", ok=True), Check("progress", ok=True)]
         self.requests_now: dict[str, Status | Absence] = {}
-        self.settings_now: list[Setting] = []
+        self.settings_now: list[tuple[str, object, str]] = []
         self.events = Events()
         meters = Meters(["auth", "mail"])
         meters.subscribe(self.events)

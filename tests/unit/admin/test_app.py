@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bufferproxy.admin.contract import Absence, Check, Setting
+from bufferproxy.admin.contract import Absence, Check
 from bufferproxy.observe.events import Accepted, Finished
 
 if TYPE_CHECKING:
@@ -132,9 +132,9 @@ async def test_settings_come_with_their_origins_and_without_secrets(
     client: httpx2.AsyncClient, plane: Plane
 ) -> None:
     plane.settings_now = [
-        Setting("services.auth.rate", 50.0, "file"),
-        Setting("admin.token_file", "/run/secrets/admin", "env"),
-        Setting("kafka.security", {"sasl_plain_password": "hunter2"}, "file"),
+        ("services.auth.rate", 50.0, "file"),
+        ("admin.token_file", "/run/secrets/admin", "env"),
+        ("kafka.security", {"sasl_plain_password": "hunter2"}, "file"),
     ]
     answer = await client.get("/api/v1/settings")
     assert answer.json()["settings"] == [
@@ -166,6 +166,14 @@ async def test_a_bug_is_a_problem_that_tells_nothing(
     answer = await client.get("/api/v1/services")
     assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM)
     assert "hunter2" not in answer.text
+
+
+async def test_openapi_names_the_token_and_no_answer_that_is_never_given(client: httpx2.AsyncClient) -> None:
+    described = (await client.get("/openapi.json")).json()
+    shown = described["paths"]["/api/v1/services/{service}"]["get"]
+    assert set(shown["responses"]) == {"200", "4XX", "5XX"}
+    assert shown["security"] == [{"HTTPBearer": []}]
+    assert "security" not in described["paths"]["/livez"]["get"]
 
 
 async def test_openapi_describes_every_route_of_the_api(client: httpx2.AsyncClient) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bufferproxy.http1.problems import PROBLEMS
 from bufferproxy.observe.events import (
     Accepted,
     Attempted,
@@ -16,11 +17,20 @@ from bufferproxy.observe.events import (
     LeasesChanged,
     LogOperated,
     LoopLagged,
+    Quarantined,
     Refused,
     Reloaded,
     RetryScheduled,
 )
-from bufferproxy.observe.meters import LAG_SAMPLES, MOST_REASONS, OUTCOMES, Histogram, Meters, Tally
+from bufferproxy.observe.meters import (
+    LAG_SAMPLES,
+    MOST_REASONS,
+    OUTCOMES,
+    REFUSALS,
+    Histogram,
+    Meters,
+    Tally,
+)
 
 
 def counting(*services: str) -> tuple[Meters, Events]:
@@ -52,14 +62,15 @@ def test_ends_retries_dead_letters_and_throttled_time_are_counted_by_reason() ->
     meters, events = counting("auth")
     for outcome in OUTCOMES:
         events.emit(Finished("auth", outcome))
-    events.emit(RetryScheduled("auth", "5xx", 1.0))
+    events.emit(RetryScheduled("auth", "599", 1.0))
     events.emit(DeadLettered("auth", "attempts"))
+    events.emit(Quarantined("auth", "version b'9'"))
     events.emit(Held("auth", "ceiling", 0.25))
     events.emit(Held("auth", "ceiling", 0.5))
     auth = meters.services["auth"]
     assert dict(auth.finished) == dict.fromkeys(OUTCOMES, 1)
-    assert auth.retries == {"5xx": 1}
-    assert auth.dead_lettered == {"attempts": 1}
+    assert auth.retries["599"] == 1
+    assert (auth.dead_lettered["attempts"], auth.dead_lettered["quarantined"]) == (1, 1)
     assert auth.throttled["ceiling"] == 0.75
 
 
@@ -72,6 +83,10 @@ def test_a_refusal_without_a_service_is_counted_apart() -> None:
     assert meters.services["auth"].refused["no-service"] == 0
 
 
+def test_every_reason_of_a_refusal_is_a_problem_that_callers_get() -> None:
+    assert set(REFUSALS) <= set(PROBLEMS)
+
+
 def test_a_service_that_is_not_configured_never_becomes_a_label() -> None:
     meters, events = counting("auth")
     for event in (
@@ -81,6 +96,7 @@ def test_a_service_that_is_not_configured_never_becomes_a_label() -> None:
         Finished("ghost", "delivered"),
         RetryScheduled("ghost", "5xx", 1.0),
         DeadLettered("ghost", "attempts"),
+        Quarantined("ghost", "version b'9'"),
         Held("ghost", "ceiling", 1.0),
     ):
         events.emit(event)
