@@ -1,0 +1,5 @@
+"""`python -m bufferproxy.cli`."""
+
+from bufferproxy.cli import main
+
+main()

@@ -1,0 +1,86 @@
+"""`bufferproxy status [SERVICE]`: one look at a running proxy."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from bufferproxy.cli.client import AdminClient, admin_url
+from bufferproxy.cli.options import AdminUrl, ConfigFile, Output, OutputForm, print_json
+
+Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Only this one.")]
+
+
+def status(
+    service: Service = None,
+    output: OutputForm = Output.TABLE,
+    config: ConfigFile = None,
+    admin: AdminUrl = None,
+) -> None:
+    """Backlog, rate and state of each service, now."""
+    client = AdminClient(admin_url(admin, config))
+    if service is None:
+        answer = client.get("/api/v1/services")["services"]
+    else:
+        answer = client.get(f"/api/v1/services/{quote(service, safe='')}")
+    if output is Output.JSON:
+        print_json(answer)
+    else:
+        _print_table(answer if isinstance(answer, list) else [answer])
+
+
+def _print_table(services: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("SERVICE", box=None, pad_edge=False)
+    for heading in ("RATE", "READY", "DELAYED", "IN FLIGHT", "IN/S", "OUT/S", "EMPTY IN", "DEAD"):
+        table.add_column(heading, justify="right")
+    table.add_column("STATE")
+    for service in services:
+        table.add_row(*row_of(service))
+    # In a pipe nothing is cut to the width of a terminal that is not there.
+    Console(width=None if sys.stdout.isatty() else 250, markup=False, highlight=False).print(table)
+
+
+def row_of(service: dict[str, Any]) -> list[str]:
+    """One line of the table from what the admin plane says of a service."""
+    backlog, rates = service["backlog"], service["rates"]
+    return [
+        service["name"],
+        _rate(service["rate_limit"]),
+        str(backlog["ready"]),
+        str(backlog["delayed"]),
+        str(backlog["in_flight"]),
+        f"{rates['accepted']:.1f}",
+        f"{rates['delivered']:.1f}",
+        _eta(service["drain_eta_seconds"]),
+        str(service["dead_letters"]),
+        _state(service),
+    ]
+
+
+def _rate(rate: float | None) -> str:
+    from bufferproxy.config.units import format_rate
+
+    return "unlimited" if rate is None else format_rate(float(rate))
+
+
+def _eta(seconds: float | None) -> str:
+    """Rough on purpose: it is a prediction."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole}s"
+    return f"{whole // 60}m" if whole < 7200 else f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def _state(service: dict[str, Any]) -> str:
+    if service["paused"]:
+        return "paused"
+    resting = service["resting"]
+    return f"resting ({resting['reason']}) until {resting['until']}" if resting else "running"
