@@ -1,0 +1,57 @@
+"""What every attempt adds to the head that acceptance made. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bufferproxy.records import Request
+
+_HOST = re.compile(rb"\r\n(host):[^\r\n]*", re.IGNORECASE)
+
+
+def outgoing(
+    request: Request, attempt: int, *, host: bytes, preserve_host: bool = True, base: bytes = b""
+) -> bytes:
+    """The whole head of attempt number `attempt` (from 1), with its empty line.
+
+    `host` is that of the service: it replaces the caller's unless `preserve_host`, and serves where the
+    caller had none (HTTP/1.0). `base` is put before the path.
+    """
+    head = request.head
+    if not preserve_host or (b"\r\nHost:" not in head and not _HOST.search(head)):
+        head = _with_host(head, host)
+    if base:
+        head = _below(base, head)
+    own_key = b"" if request.idempotency_key is not None else b"Idempotency-Key: %b\r\n" % request.id.encode()
+    return b"%bBufferproxy-Id: %b\r\nBufferproxy-Attempt: %d\r\nBufferproxy-Accepted-At: %b\r\n%b\r\n" % (
+        head, request.id.encode(), attempt, rfc3339(request.accepted_at), own_key,
+    )  # fmt: skip
+
+
+def rfc3339(milliseconds: int) -> bytes:
+    """UTC, to the millisecond: 2025-01-31T12:00:00.000Z."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return b"%b.%03dZ" % (_second(seconds), rest)
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> bytes:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode("ascii")
+
+
+def _with_host(head: bytes, host: bytes) -> bytes:
+    replaced, count = _HOST.subn(lambda found: b"\r\n%b: %b" % (found[1], host), head, count=1)
+    if count:
+        return replaced
+    line, _, rest = head.partition(b"\r\n")
+    return b"%b\r\nHost: %b\r\n%b" % (line, host, rest)
+
+
+def _below(base: bytes, head: bytes) -> bytes:
+    """`OPTIONS *` asks about the whole service and stays as it is."""
+    method, _, rest = head.partition(b" ")
+    return b"%b %b%b" % (method, base, rest) if rest.startswith(b"/") else head
