@@ -76,12 +76,12 @@ def ordering_key(
     source: KeySource | None, target: bytes, headers: list[tuple[bytes, bytes]], client: str
 ) -> bytes | None:
     """The caller's `Bufferproxy-Key`, else what the service's settings name; None when there is neither."""
-    named = _header(headers, ORDERING_KEY)
+    named = header(headers, ORDERING_KEY)
     if named is not None or source is None:
         return named
     match source.kind:
         case "header":
-            return _header(headers, source.argument)
+            return header(headers, source.argument)
         case "path":
             segments = target.partition(b"?")[0].split(b"/")
             number = int(source.argument)
@@ -96,7 +96,7 @@ def ordering_key(
             return client.encode() or None
 
 
-def _header(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
+def header(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
     """The first value of a header; `wanted` in lower case."""
     size = len(wanted)
     for name, value in headers:

@@ -12,14 +12,14 @@ from typing import Protocol
 from bufferproxy import envelope
 from bufferproxy.accept import answers
 from bufferproxy.accept.admission import admit, eta
-from bufferproxy.accept.front import Front, ordering_key
+from bufferproxy.accept.front import Front, header, ordering_key
 from bufferproxy.accept.preferences import REFUSED, Mode, mode_of, preference
 from bufferproxy.accept.routing import Router
 from bufferproxy.clock import Clock
 from bufferproxy.errors import AppendRefused, AppendUncertain, StorageFull
-from bufferproxy.http1.forwarding import Forwarding
+from bufferproxy.http1.exchange import Exchange
+from bufferproxy.http1.forwarding import end_to_end, loops
 from bufferproxy.http1.problems import Problem
-from bufferproxy.http1.server import Exchange
 from bufferproxy.log.contract import Appended, LogWriter
 from bufferproxy.observe.events import Accepted, Emit, Refused
 from bufferproxy.records import Change, Position
@@ -43,14 +43,14 @@ class Intake:
         router: Router[Front],
         writer: LogWriter,
         watchers: Watchers,
-        forwarding: Forwarding,
+        via: bytes,
         clock: Clock,
         emit: Emit,
     ) -> None:
         self._router = router
         self.writer = writer
         self.watchers = watchers
-        self._forwarding = forwarding
+        self._via = via
         self.clock = clock
         self.emit = emit
         self.prefix = "/_bufferproxy"
@@ -74,7 +74,7 @@ class Intake:
         front, target = found
         if self.refusing is not None:
             return self._refused(front, self.refusing)
-        if self._forwarding.loops(exchange.headers):
+        if loops(exchange.headers, self._via):
             return self._refused(
                 front, Problem("loop-detected", "This request has come through this proxy before.")
             )
@@ -123,20 +123,29 @@ class Intake:
         headers, body = exchange.headers, exchange.body
         clock, terms = self.clock, front.terms
         key = None if terms.order == "none" else ordering_key(terms.key, target, headers, exchange.client)
-        forwarded = self._forwarding.end_to_end(exchange, target)
+        head = end_to_end(
+            exchange.method,
+            target,
+            headers,
+            body_length=len(body),
+            client=exchange.client,
+            scheme=exchange.scheme,
+            via=self._via,
+            version=exchange.version,
+        )
         accepted_at = int(clock.wall() * 1000)
         # A strict caller is gone when its time is over, so what is not sent by then need not be sent.
         lives = min(terms.expire, mode.hold) if mode.strict else terms.expire
         nonce = clock.nonce()
         entry = envelope.accepted(
             key=key,
-            head=forwarded.head,
+            head=head,
             body=body,
             accepted_at=accepted_at,
             nonce=nonce,
             results=front.results,
             waiting=mode.hold > 0.0,
-            idempotency_key=forwarded.idempotency_key,
+            idempotency_key=header(headers, b"idempotency-key"),
             expires_at=accepted_at + int(lives * 1000),
         )
         front.backlog.added(len(body))

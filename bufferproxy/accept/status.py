@@ -12,8 +12,8 @@ from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import preference
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogError
+from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
-from bufferproxy.http1.server import Exchange
 from bufferproxy.log.contract import LogInspector
 from bufferproxy.records import Change, Partition, Position, Record, State
 from bufferproxy.results.index import Row

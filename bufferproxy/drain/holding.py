@@ -66,7 +66,7 @@ class Holding:
         window = self._windows.get(record.partition)
         if window is None:
             return None
-        window.begin(record.offset, after, len(record.value))
+        window.begin(record.offset, after, len(record.value), record.appended_at)
         bounds = self._bounds(record.partition)
         if (
             len(window) >= bounds.open or window.size >= bounds.size or window.spread >= bounds.spread
@@ -106,6 +106,12 @@ class Holding:
     def not_committed(self, partitions: Collection[Partition]) -> None:
         """A commit failed: these are to be committed again."""
         self._moved.update(partition for partition in partitions if partition in self._windows)
+
+    @property
+    def oldest_at(self) -> float | None:
+        return min(
+            (at for window in self._windows.values() if (at := window.oldest_at) is not None), default=None
+        )
 
     def open(self, topic: str | None = None) -> int:
         return sum(

@@ -85,6 +85,11 @@ class Pacer:
         return self._paused
 
     @property
+    def ceiling(self) -> float:
+        """Per second, this replica's share of the rate."""
+        return self._bucket.rate
+
+    @property
     def rate(self) -> float:
         """Per second, what may be sent now by this replica: 0 while paused or resting."""
         return 0.0 if self.resting else self._bucket.rate

@@ -18,7 +18,7 @@ class Window:
         self.committable = committed
         self.epoch = epoch
         self.size = 0
-        self._order: deque[tuple[int, int]] = deque()
+        self._order: deque[tuple[int, int, float]] = deque()
         self._open: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -30,12 +30,17 @@ class Window:
         """How many lie between the commit and the newest, settled ones included: memory is bounded by it."""
         return len(self._order)
 
-    def begin(self, offset: int, after: int, size: int) -> None:
+    @property
+    def oldest_at(self) -> float | None:
+        """When the oldest open record was appended: what is settled has left the front."""
+        return self._order[0][2] if self._order else None
+
+    def begin(self, offset: int, after: int, size: int, appended_at: float = 0.0) -> None:
         """`after`: the offset to commit once this one and all before it are settled. `size` in bytes.
         Raises ValueError when the offset is not above the last one: a log that goes back is broken."""
         if self._order and offset <= self._order[-1][0]:
             raise ValueError(f"offset {offset} came after {self._order[-1][0]}")
-        self._order.append((offset, after))
+        self._order.append((offset, after, appended_at))
         self._open[offset] = size
         self.size += size
 

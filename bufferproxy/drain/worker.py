@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from bufferproxy.clock import Clock
-from bufferproxy.deliver.contract import Connection, Deliverer
+from bufferproxy.deliver.contract import Deliverer
 from bufferproxy.deliver.outcome import NotSent
 from bufferproxy.drain.committer import Committer
 from bufferproxy.drain.delays import Delays
@@ -23,6 +23,7 @@ from bufferproxy.drain.lanes import FreeLane, Item, KeyedLanes
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.envelope import DELAYED, REQUESTS, request_of, service_number
 from bufferproxy.errors import EnvelopeError, LogUnavailable
+from bufferproxy.http1.client import Connection
 from bufferproxy.http1.reply import Failure
 from bufferproxy.log.contract import Lease, LogReader
 from bufferproxy.log.topics import ServiceTopics
@@ -78,6 +79,7 @@ class Worker:
         self._delays = Delays(clock, self._lanes.offer, self._hop)
         self._committer: Committer | None = None
         self._flying: Counter[Partition] = Counter()
+        self._sent: set[str] = set()
         self._leaving: set[Partition] = set()
         self._changed = asyncio.Event()
         self._landed = asyncio.Event()
@@ -125,9 +127,11 @@ class Worker:
         try:
             request = request_of(record, self._number, DELAYED if came_due else REQUESTS)
         except EnvelopeError as error:
-            self._settler.quarantine(
-                record, str(error), lambda: self._holding.settle(record.partition, record.offset, window)
-            )
+
+            def quarantined() -> None:
+                self._holding.settle(record.partition, record.offset, window)
+
+            self._settler.quarantine(record, str(error), quarantined)
             return
         item = Item(request, window, due=came_due)
         (self._delays.hold if came_due else self._lanes.offer)(item)
@@ -158,6 +162,9 @@ class Worker:
             if self._expired(request):
                 self._pacer.give_back()
                 return Expire()
+            if not self._deliverer.ready(connection):
+                self._pacer.give_back()  # the service closed it while we waited for our turn
+                return Release()
             # From here to the write inside `attempt` nothing is awaited.
             return await self._send(item, connection)
         finally:
@@ -187,6 +194,7 @@ class Worker:
         queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
         item.sent = True
         self._flying[item.partition] += 1
+        self._sent.add(request.id)
         outcome = await self._deliverer.attempt(connection, request, counted.sends)
         disposition = decide(outcome, counted, self.plan.retry, self._clock.random())
         if isinstance(outcome, NotSent):
@@ -237,6 +245,7 @@ class Worker:
     def _land(self, item: Item) -> None:
         if item.sent:
             item.sent = False
+            self._sent.discard(item.request.id)
             self._flying[item.partition] -= 1
             self._landed.set()
 
@@ -316,6 +325,23 @@ class Worker:
     @property
     def in_flight(self) -> int:
         return self._flying.total()
+
+    def flies(self, id_: str) -> bool:
+        return id_ in self._sent
+
+    @property
+    def partitions(self) -> list[Partition]:
+        return list(self._holding)
+
+    @property
+    def share(self) -> float:
+        """Per second: what of the rate is this replica's."""
+        return self._pacer.ceiling
+
+    @property
+    def oldest_at(self) -> float | None:
+        """When the oldest open record that was fetched was appended, in seconds since the epoch."""
+        return self._holding.oldest_at
 
     @property
     def held(self) -> int:

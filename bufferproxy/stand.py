@@ -1,0 +1,185 @@
+"""One service as a replica serves it: its worker, its front, and the numbers about both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from bufferproxy import translate
+from bufferproxy.accept.backlog import Backlog
+from bufferproxy.accept.front import Front
+from bufferproxy.admin.progress import Seen
+from bufferproxy.clock import Clock
+from bufferproxy.config.addresses import SqliteLog
+from bufferproxy.config.settings import Settings
+from bufferproxy.deliver.service import Service
+from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.worker import Worker
+from bufferproxy.http1.client import Deadlines
+from bufferproxy.http1.dial import client_tls
+from bufferproxy.http1.pool import Pool
+from bufferproxy.http1.reply import ReplyLimits
+from bufferproxy.http1.target import parse_target
+from bufferproxy.log.contract import Log, LogReader
+from bufferproxy.log.survey import Measured, Survey
+from bufferproxy.observe.events import Events, Finished
+from bufferproxy.observe.gauges import GaugeReading
+from bufferproxy.observe.snapshot import Resting, Standing
+from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.records import Partition
+from bufferproxy.settle.settler import Settler
+
+HELD_EVERY = 0.25
+"""Seconds between two accounts of what held deliveries back."""
+
+
+class Stand:
+    def __init__(self, name: str, settings: Settings, log: Log, clock: Clock, events: Events) -> None:
+        self.name = name
+        self.worker: Worker | None = None
+        self._service = settings.services[name]
+        self._settings = settings
+        self._clock = clock
+        self._events = events
+        self._names = names = translate.names(settings, name)
+        # One process sees all that comes and goes of an SQLite log, so it can count exactly.
+        self._exact = isinstance(settings.log, SqliteLog)
+        self._plan = translate.plan(settings, name)
+        self.backlog = Backlog(self._service.rate, exact=self._exact)
+        partitions = tuple(Partition(names.requests, n) for n in range(log.partitions(names.requests)))
+        self.front = Front(name, names, partitions, translate.terms(self._service), self.backlog)
+        self.survey = Survey(names, log, clock, self._surveyed)
+        bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
+        self.pacer = Pacer(name, bucket, clock, events.emit)
+        self._reader: LogReader | None = None
+        self._deliverer: Service | None = None
+        self._moved = 0
+
+    # --- draining ---
+
+    async def start_draining(self, log: Log) -> Coroutine[Any, Any, None]:
+        """What drains, to be run as a task."""
+        self._deliverer = deliverer = _deliverer(self._settings, self.name, self._clock)
+        emit = self._events.emit
+        settler = Settler(self.name, self._names, log, self._clock, emit)
+        self.worker = worker = Worker(self._plan, deliverer, self.pacer, settler, self._clock, emit)
+        topics = (self._names.requests, self._names.delayed)
+        self._reader = await log.reader(self._names.group, topics, worker)
+        return worker.run(self._reader)
+
+    async def stop_draining(self, grace: float) -> None:
+        """Finish and commit what is in flight. `run` must still be running."""
+        if self.worker is not None:
+            await self.worker.stop(grace)
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            await self._reader.close()
+        if self._deliverer is not None:
+            await self._deliverer.close()
+
+    async def account_for_held(self) -> None:
+        while True:
+            await self._clock.sleep(HELD_EVERY)
+            for held in self.pacer.held():
+                self._events.emit(held)
+
+    # --- numbers ---
+
+    def begin_counting(self) -> None:
+        """After the first survey: from here on what comes and goes is counted."""
+        measured = self.survey.measured()
+        self.backlog.requests = measured.open
+        self._events.subscribe(Finished, self._finished)
+
+    def _finished(self, event: Finished) -> None:
+        if event.service == self.name:
+            self._moved += 1
+            self.backlog.finished()
+
+    def _surveyed(self, measured: Measured) -> None:
+        self.backlog.measured(measured.open, measured.size, measured.drained)
+
+    def gauges(self) -> GaugeReading:
+        worker, rate = self.worker, self._service.rate
+        in_flight = 0 if worker is None else worker.in_flight
+        if self._exact:
+            measured = self.survey.measured()
+            open_ = self.backlog.requests
+        else:
+            measured = self.survey.measured(() if worker is None else worker.partitions)
+            open_ = measured.open
+        delayed = min(measured.delayed, max(0, open_ - in_flight))
+        allowed = 0.0 if worker is None else self.pacer.rate
+        return GaugeReading(
+            ready=max(0, open_ - delayed - in_flight),
+            delayed=delayed,
+            in_flight=in_flight,
+            bytes=measured.size,
+            oldest_at=None if worker is None else worker.oldest_at,
+            drain_eta=_eta(open_, allowed, measured.drained),
+            deliveries=in_flight,
+            rate_limit=rate,
+            rate_allowed=allowed,
+            rate_share=0.0 if worker is None else worker.share,
+            held=self.front.held,
+            dead_letters=0,
+            partitions=0 if worker is None else worker.held,
+        )
+
+    def standing(self) -> Standing:
+        resting = self.pacer.resting
+        return Standing(
+            self._service.to,
+            self._service.burst,
+            self._plan.concurrency,
+            self.pacer.paused,
+            None if resting is None else Resting(resting[0], self._clock.wall() + resting[1]),
+        )
+
+    def seen(self) -> Seen:
+        worker = self.worker
+        return Seen(
+            0 if worker is None else worker.open,
+            self._moved + (0 if worker is None else worker.progress_at),
+            self.pacer.resting is not None,
+            self.pacer.rate,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Stand {self.name} {self.worker!r}>"
+
+
+def _deliverer(settings: Settings, name: str, clock: Clock) -> Service:
+    service = settings.services[name]
+    files = service.tls
+    tls = client_tls(_path(files.ca_file), _path(files.cert_file), _path(files.key_file))
+    limits = ReplyLimits(body=service.results.body)
+    pools = [
+        Pool(
+            parse_target(url),
+            clock=clock,
+            idle=translate.concurrency(service),
+            connect=min(5.0, service.timeout),
+            limits=limits,
+            tls=tls,
+        )
+        for url in service.to
+    ]
+    timeout = service.timeout
+    deadlines = Deadlines(send=timeout, first_byte=timeout, whole=timeout)
+    return Service(pools, deadlines=deadlines, clock=clock, preserve_host=service.preserve_host)
+
+
+def _path(file: str | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+def _eta(open_: int, allowed: float, drained: float) -> float:
+    """Seconds until nothing is left at today's pace."""
+    if open_ == 0:
+        return 0.0
+    pace = drained if allowed == math.inf else min(allowed, drained) if drained else allowed
+    return open_ / pace if pace else math.inf

@@ -1,0 +1,107 @@
+"""Settings -> what the steps take. Pure."""
+
+from __future__ import annotations
+
+from bufferproxy.accept.admission import Limits
+from bufferproxy.accept.front import KeySource, Terms
+from bufferproxy.accept.routing import Match
+from bufferproxy.config.addresses import SqliteLog
+from bufferproxy.config.service import AdaptiveConcurrency, Service
+from bufferproxy.config.settings import Settings
+from bufferproxy.drain.worker import Plan
+from bufferproxy.http1 import limits
+from bufferproxy.log.contract import Topic
+from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.settle.decide import RetryPolicy
+
+
+def partitions(settings: Settings) -> int:
+    """Of a service's requests: one where one process drains them anyway."""
+    return 1 if isinstance(settings.log, SqliteLog) else settings.kafka.partitions
+
+
+def topics(settings: Settings) -> list[Topic]:
+    """All that the services need."""
+    return [
+        topic
+        for name, service in settings.services.items()
+        for topic in topics_of(
+            names(settings, name),
+            partitions=partitions(settings),
+            body=service.body,
+            reply=service.results.body,
+            keep_results=service.results.keep,
+            keep_dead=service.dead.keep,
+        )
+    ]
+
+
+def names(settings: Settings, service: str) -> ServiceTopics:
+    return ServiceTopics.of(service, settings.kafka.prefix)
+
+
+def match(service: Service) -> Match:
+    found = service.match
+    if found is None:
+        return Match()
+    host = None if found.host is None else found.host.encode().lower()
+    return Match((found.path or "").encode(), host, found.strip)
+
+
+def terms(service: Service) -> Terms:
+    safe = service.safe_methods
+    key = service.key
+    return Terms(
+        body=service.body,
+        reply=service.reply.seconds,
+        safe=None if safe.mode == "refuse" else safe.seconds,
+        expire=service.expire,
+        held=service.held,
+        limits=Limits(service.backlog.requests, service.backlog.bytes, service.backlog.wait),
+        order=service.order,
+        key=None if key is None else _key(key.kind, key.arg),
+    )
+
+
+def _key(kind: str, argument: str) -> KeySource:
+    return KeySource(kind, (argument.lower() if kind == "header" else argument).encode())
+
+
+def plan(settings: Settings, name: str) -> Plan:
+    service = settings.services[name]
+    return Plan(
+        name,
+        names(settings, name),
+        partitions(settings),
+        service.order,
+        service.rate,
+        service.burst,
+        concurrency(service),
+        retry(service),
+    )
+
+
+def concurrency(service: Service) -> int:
+    found = service.concurrency
+    return found.adaptive.max if isinstance(found, AdaptiveConcurrency) else found
+
+
+def retry(service: Service) -> RetryPolicy:
+    found = service.retry
+    statuses: set[int] = set()
+    for cause in found.on:
+        if cause.endswith("xx"):
+            first = int(cause[0]) * 100
+            statuses.update(range(first, first + 100))
+        elif cause != "timeout":
+            statuses.add(int(cause))
+    return RetryPolicy(
+        found.attempts, found.first, found.max, found.jitter, frozenset(statuses), "timeout" in found.on
+    )
+
+
+def receive(settings: Settings) -> limits.Limits:
+    found = settings.receive
+    return limits.Limits(
+        found.headers, found.body, found.idle, found.header_bytes, found.header_count, found.target_bytes
+    )

@@ -1,0 +1,231 @@
+"""Assembles the steps into a running replica, and takes it down again. The only place that does.
+
+up:    log -> topics -> services (worker, front) -> results -> admin plane -> data plane
+down:  readiness off -> data plane closed -> held callers get their 202 -> what is in flight finishes ->
+       commit -> log closed -> admin plane last
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Literal
+
+import structlog
+import uvloop
+
+from bufferproxy import __version__, translate
+from bufferproxy.accept.handler import Intake
+from bufferproxy.accept.routing import Router
+from bufferproxy.accept.status import StatusBook
+from bufferproxy.admin.app import admin_app
+from bufferproxy.admin.auth import Access, Tokens
+from bufferproxy.admin.health import Draining, LogWatch, Readiness
+from bufferproxy.admin.progress import ProgressWatch
+from bufferproxy.admin.server import AdminServer, AdminTls
+from bufferproxy.clock import SystemClock
+from bufferproxy.config.load import Loaded
+from bufferproxy.config.not_yet import not_yet
+from bufferproxy.config.show import rows
+from bufferproxy.http1.endpoint import Endpoint
+from bufferproxy.http1.forwarding import pseudonym
+from bufferproxy.http1.listener import Listener, Tls
+from bufferproxy.http1.problems import Problem
+from bufferproxy.log.contract import Log
+from bufferproxy.log.open import open_log
+from bufferproxy.observe.events import Events, Refused
+from bufferproxy.observe.lag import LoopLag
+from bufferproxy.observe.logs import LogLines, configure
+from bufferproxy.observe.meters import Meters
+from bufferproxy.observe.metrics import Metrics
+from bufferproxy.observe.rates import RecentRates
+from bufferproxy.observe.snapshot import Snapshots
+from bufferproxy.results.open import open_index
+from bufferproxy.results.view import ResultsView
+from bufferproxy.stand import Stand
+from bufferproxy.standing import AdminRequests
+
+logger = structlog.get_logger("bufferproxy")
+
+Role = Literal["all", "proxy", "worker"]
+
+
+def serve(loaded: Loaded, role: Role) -> int:
+    """Run until SIGTERM or SIGINT; 0 when everything was finished in order. Raises BufferproxyError."""
+    configure()
+    for line in not_yet(loaded):
+        logger.warning(line)
+    return uvloop.run(_run(loaded, role))
+
+
+async def _run(loaded: Loaded, role: Role) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with Replica(loaded, role).up() as replica:
+        waiting = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait((waiting, replica.failed), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if replica.failed.done():
+            replica.failed.result()
+    return 0
+
+
+class Replica:
+    """One process of bufferproxy: `proxy` accepts, `worker` drains, `all` does both."""
+
+    def __init__(self, loaded: Loaded, role: Role) -> None:
+        self.loaded = loaded
+        self.settings = loaded.settings
+        self.accepts = role != "worker"
+        self.drains = role != "proxy"
+        self.clock = SystemClock()
+        self.events = Events()
+        self.meters = Meters(self.settings.services)
+        self.meters.subscribe(self.events)
+        LogLines(self.clock).subscribe(self.events)
+        self.metrics = Metrics(self.meters, __version__)
+        self.rates = RecentRates(self.meters, self.clock)
+        self.snapshots = Snapshots(self.meters, self.rates)
+        self.draining = Draining()
+        self.progress = ProgressWatch(self.clock)
+        self.stands: list[Stand] = []
+        self.book: StatusBook | None = None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @contextlib.asynccontextmanager
+    async def up(self) -> AsyncIterator[Replica]:
+        """Everything started, in order; taken down in the reverse on the way out."""
+        async with AsyncExitStack() as stack:
+            log = await self._open_log(stack)
+            watch = LogWatch(log, self.clock)
+            checks = (watch.check, self.draining.check, self.progress.check)
+            readiness = Readiness(checks, self.clock, self.events.emit)
+            for background in (watch, readiness, LoopLag(self.clock, self.events.emit), self.rates):
+                self._spawn(background.run(), stack)
+            admin = await self._start_admin(stack, readiness)
+            await self._start_services(stack, log)
+            view = await self._start_results(stack, log) if self.accepts else None
+            data = await self._start_data_plane(stack, log, view) if view is not None else None
+            stack.callback(self.draining.begin)
+            logger.info(
+                "ready",
+                version=__version__,
+                data=None if data is None else f"{data.host}:{data.port}",
+                admin=f"{self.settings.admin.listen.host}:{admin.port}",
+                log=str(self.settings.log),
+                durable=log.durability,
+                services={name: str(service.rate) for name, service in self.settings.services.items()},
+            )
+            yield self
+
+    async def _open_log(self, stack: AsyncExitStack) -> Log:
+        settings = self.settings
+        named = self.loaded.origin("worker.id").kind != "default"
+        log = await open_log(settings, self.clock, settings.worker.id if named and self.drains else None)
+        stack.push_async_callback(log.close)
+        await log.ensure(translate.topics(settings), create=settings.kafka.create_topics)
+        return log
+
+    async def _start_services(self, stack: AsyncExitStack, log: Log) -> None:
+        for name in self.settings.services:
+            stand = Stand(name, self.settings, log, self.clock, self.events)
+            self.stands.append(stand)
+            self.metrics.register(name, stand.gauges)
+            self.snapshots.register(name, stand.standing, stand.gauges)
+            await stand.survey.look()
+            stand.begin_counting()
+            self._spawn(stand.survey.run(), stack)
+            self._spawn(stand.account_for_held(), stack)
+            if self.drains:
+                stack.push_async_callback(stand.close)
+                self._spawn(await stand.start_draining(log), stack)
+                stack.push_async_callback(stand.stop_draining, self.settings.grace)
+                self.progress.register(name, stand.seen, self.settings.services[name].timeout)
+
+    async def _start_results(self, stack: AsyncExitStack, log: Log) -> ResultsView:
+        settings = self.settings
+        index = await open_index(settings, self.clock)
+        stack.push_async_callback(index.close)
+        services = [
+            (translate.names(settings, name), service.results.keep)
+            for name, service in settings.services.items()
+        ]
+        view = ResultsView(log, index, services, self.clock)
+        tail = await view.start()
+        stack.push_async_callback(tail.close)
+        self._spawn(view.run(tail), stack)
+        return view
+
+    async def _start_data_plane(self, stack: AsyncExitStack, log: Log, view: ResultsView) -> Listener:
+        settings = self.settings
+        routes = [(translate.match(settings.services[stand.name]), stand.front) for stand in self.stands]
+        via = pseudonym(self.clock.nonce()[:8])
+        intake = Intake(Router(routes), log, view.watchers, via, self.clock, self.events.emit)
+        fronts = {
+            stand.front.number: (stand.front, settings.services[stand.name].results.keep)
+            for stand in self.stands
+        }
+        book = self.book = StatusBook(fronts, view, log, self.clock, self._flying)
+        intake.own = book
+        intake.prefix = book.prefix = settings.path_prefix
+        intake.max_wait = book.max_wait = settings.max_wait
+
+        def refused(problem: Problem) -> None:
+            self.events.emit(Refused(None, problem.slug))
+
+        endpoint = Endpoint(intake, translate.receive(settings), self.clock, refused)
+        tls = settings.tls
+        files = None if tls.cert_file is None else Tls(tls.cert_file, tls.key_file or "", tls.client_ca_file)
+        listener = Listener(settings.listen.host, settings.listen.port, endpoint, files)
+        await listener.start()
+
+        async def close() -> None:
+            intake.refusing = Problem("draining", "This proxy is stopping.", retry_after=1.0)
+            listener.stop_accepting()
+            intake.release_all()
+            await listener.close(settings.grace)
+
+        stack.push_async_callback(close)
+        return listener
+
+    async def _start_admin(self, stack: AsyncExitStack, readiness: Readiness) -> AdminServer:
+        admin = self.settings.admin
+        tokens = Tokens.read(admin.token_file, admin.viewer_token_file)
+        app = admin_app(
+            snapshot=self.snapshots,
+            health=readiness,
+            requests=AdminRequests(lambda: self.book, self.settings.path_prefix),
+            settings=lambda: rows(self.loaded),
+            render=self.metrics.scrape,
+            access=Access.for_host(admin.listen.host, tokens),
+        )
+        tls = admin.tls
+        files = None if tls.cert_file is None else AdminTls(tls.cert_file, tls.key_file, tls.client_ca_file)
+        server = AdminServer(app, admin.listen.host, admin.listen.port, files)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        return server
+
+    def _flying(self, id_: str) -> bool:
+        return any(stand.worker is not None and stand.worker.flies(id_) for stand in self.stands)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
+        """Runs until the stack unwinds to here; if it ends by itself, the replica has failed."""
+        task = asyncio.get_running_loop().create_task(work)
+
+        def over(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None and not self.failed.done():
+                self.failed.set_exception(task.exception() or RuntimeError())
+
+        task.add_done_callback(over)
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.wait((task,))
+
+        stack.push_async_callback(stop)
