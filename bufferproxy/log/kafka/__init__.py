@@ -1,0 +1,16 @@
+"""The log on Apache Kafka. Everything of kafka-python stays in here; outside there is `open_kafka`.
+
+options.py    settings for the three kinds of client, and how foreign errors become ours
+producer.py   submit: records out, answers back to the loop in batches
+feed.py       records from a poll thread to the loop, bounded
+poller.py     the thread that polls a consumer, and nothing else
+reader.py     a member of a group: leases, commits, pause; assignor.py says who gets what
+tail.py       partitions without a group
+topics.py     make, describe, trim, measure
+log.py        all of it as one `Log`
+"""
+
+from bufferproxy.log.kafka.log import KafkaLog, open_kafka
+from bufferproxy.log.kafka.options import KafkaOptions
+
+__all__ = ["KafkaLog", "KafkaOptions", "open_kafka"]

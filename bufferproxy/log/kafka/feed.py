@@ -1,0 +1,112 @@
+"""Records from a poll thread to the loop: bounded in bytes and number, handed over in whole batches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from bufferproxy.errors import LogUnavailable
+from bufferproxy.records import Partition, Record
+
+BYTES = 16 << 20
+"""Bytes of fetched records that wait for the loop, before the poll thread stops asking for more."""
+RECORDS = 8000
+
+
+class Feed:
+    """`offer`, `wait_for_room` and `full` belong to the poll thread, `post` to any, the rest to the loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready: deque[tuple[Sequence[Record], int]] = deque()
+        self._arrived = asyncio.Event()
+        self._failure: LogUnavailable | None = None
+        self._closed = False
+        # Each of the four counters has one writer, so that no thread can undo another's addition.
+        self._offered = self._offered_bytes = 0
+        self._taken = self._taken_bytes = 0
+        self._room = threading.Event()
+
+    # --- the poll thread ----------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        return self._offered_bytes - self._taken_bytes >= BYTES or self._offered - self._taken >= RECORDS
+
+    def wait_for_room(self, seconds: float) -> None:
+        self._room.clear()
+        if self.full:
+            self._room.wait(seconds)
+
+    def offer(self, records: Sequence[Record], size: int) -> None:
+        self._offered += len(records)
+        self._offered_bytes += size
+        self.post(self._arrive, records, size)
+
+    def post(self, call: Callable[..., object], *arguments: Any) -> bool:
+        """Calls it on the loop, after all that was posted before. False: the loop has ended."""
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            return False
+        return True
+
+    # --- the loop -----------------------------------------------------------------------------------------
+
+    def _arrive(self, records: Sequence[Record], size: int) -> None:
+        self._ready.append((records, size))
+        self._failure = None
+        self._arrived.set()
+
+    def fail(self, failure: LogUnavailable) -> None:
+        """The next `take` that finds nothing raises this, once."""
+        self._failure = failure
+        self._arrived.set()
+
+    async def take(self) -> Sequence[Record]:
+        """A batch, as soon as there is one. Cancelled, it has taken nothing."""
+        while True:
+            while self._ready:
+                records, size = self._ready.popleft()
+                self._took(len(records), size)
+                if records:
+                    return records
+            if self._closed:
+                raise LogUnavailable("closed")
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def drop(self, partitions: Collection[Partition]) -> None:
+        """Forget what waits of these."""
+        for _ in range(len(self._ready)):
+            records, size = self._ready.popleft()
+            kept = [record for record in records if record.partition not in partitions]
+            self._taken += len(records) - len(kept)
+            self._ready.append((kept, size))
+
+    def close(self) -> None:
+        self._closed = True
+        self._ready.clear()
+        self._arrived.set()
+        self._room.set()
+
+    def _took(self, records: int, size: int) -> None:
+        self._taken += records
+        self._taken_bytes += size
+        # At half, not at the last record: the poll thread needs a moment to come back.
+        if (
+            self._offered_bytes - self._taken_bytes <= BYTES // 2
+            and self._offered - self._taken <= RECORDS // 2
+        ):
+            self._room.set()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Feed {self._offered - self._taken} records, {self._offered_bytes - self._taken_bytes} bytes>"
+        )

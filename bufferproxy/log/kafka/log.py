@@ -1,0 +1,141 @@
+"""The log on Kafka, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+
+from bufferproxy.clock import Clock
+from bufferproxy.errors import LogError, LogUnavailable
+from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, Topic
+from bufferproxy.log.kafka.options import Clients, KafkaOptions
+from bufferproxy.log.kafka.producer import Known, Producer
+from bufferproxy.log.kafka.reader import KafkaReader
+from bufferproxy.log.kafka.sight import Sight
+from bufferproxy.log.kafka.tail import KafkaTail
+from bufferproxy.log.kafka.topics import Topics
+from bufferproxy.records import Entry, Partition, Position, Record
+
+logger = logging.getLogger(__name__)
+
+PING = 3.0
+TRIM_EVERY = 60.0
+"""Seconds between two deletions of settled records."""
+
+
+async def open_kafka(brokers: str, clock: Clock, options: KafkaOptions | None = None) -> KafkaLog:
+    """`brokers`: `host:port,host:port`. Raises LogUnavailable within 10 s, LogUnusable for wrong options."""
+    clients = Clients(brokers, options or KafkaOptions())
+    admin = await asyncio.to_thread(clients.admin)
+    producer = Producer(clients, clock)
+    try:
+        await producer.open()
+    except BaseException:
+        await asyncio.to_thread(admin.close)
+        raise
+    return KafkaLog(clients, producer, Topics(admin, clients.options.replication), clock)
+
+
+class KafkaLog(Log):
+    def __init__(self, clients: Clients, producer: Producer, topics: Topics, clock: Clock) -> None:
+        self.durability = "acknowledged by all in-sync replicas of Kafka (acks=all), not fsynced by each"
+        self._clients = clients
+        self._producer = producer
+        self._topics = topics
+        self._clock = clock
+        self._known: dict[str, Topic] = {}
+        self._readers: list[KafkaReader] = []
+        self._tails: list[KafkaTail] = []
+        self._sight = Sight(clients, clock)
+        self._trimming = asyncio.create_task(self._trim_for_ever())
+
+    # --- LogWriter ------------------------------------------------------------------------------------------
+
+    def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
+        self._producer.submit(partition, entry, done)
+
+    def partitions(self, topic: str) -> int:
+        return self._producer.topics[topic].partitions
+
+    @property
+    def topics(self) -> Sequence[Topic]:
+        """What `ensure` was given."""
+        return tuple(self._known.values())
+
+    # --- LogInspector ---------------------------------------------------------------------------------------
+
+    async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
+        return await asyncio.to_thread(self._topics.lag, group, topics)
+
+    async def read(self, position: Position, limit: int) -> Sequence[Record]:
+        return await asyncio.to_thread(self._sight.read, position, limit)
+
+    async def ping(self) -> None:
+        try:
+            async with asyncio.timeout(PING):
+                await asyncio.to_thread(self._topics.ping)
+        except TimeoutError:
+            raise LogUnavailable(f"Kafka at {self._clients.brokers} did not answer in {PING:g} s") from None
+
+    # --- Log ------------------------------------------------------------------------------------------------
+
+    async def ensure(self, topics: Sequence[Topic], *, create: bool) -> None:
+        found = await asyncio.to_thread(self._topics.ensure, topics, create=create)
+        await self._producer.know({t.name: Known(found[t.name], t.max_bytes, t.keep.compact) for t in topics})
+        self._known.update({t.name: t for t in topics})
+
+    async def describe(self, topics: Sequence[Topic]) -> Sequence[str]:
+        """What is wrong with the topics as they are, a line each."""
+        return await asyncio.to_thread(self._topics.describe, topics)
+
+    async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> KafkaReader:
+        reader = await KafkaReader.open(self._clients, group, topics, listener)
+        self._readers = [*(r for r in self._readers if not r.closed), reader]
+        return reader
+
+    async def tail(self, offsets: Mapping[Partition, int]) -> KafkaTail:
+        tail = await KafkaTail.open(self._clients, offsets)
+        self._tails = [*(t for t in self._tails if not t.closed), tail]
+        return tail
+
+    async def trim(self) -> None:
+        """Deletes what its group has committed, in the partitions that this process holds. Kafka itself never
+        deletes it: so the log start is a floor even when committed offsets have expired."""
+        settled = {
+            partition: offset
+            for reader in self._readers
+            for partition, offset in reader.settled().items()
+            if self._known[partition.topic].keep.committed_by == reader.group
+        }
+        await asyncio.to_thread(self._topics.trim, settled)
+
+    async def _trim_for_ever(self) -> None:
+        while True:
+            await self._clock.sleep(TRIM_EVERY)
+            try:
+                await self.trim()
+            except LogError as error:
+                logger.warning("settled records stay for another minute: %s", error)
+
+    async def close(self) -> None:
+        await self._end(abandon=False)
+
+    async def abandon(self) -> None:
+        """Lets go of everything as a crash would: nothing is flushed, nobody is told, no group is left. For
+        tests of what comes after."""
+        await self._end(abandon=True)
+
+    async def _end(self, *, abandon: bool) -> None:
+        self._trimming.cancel()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, self._topics.close)
+            stack.push_async_callback(asyncio.to_thread, self._sight.close)
+            stack.push_async_callback(self._producer.abandon if abandon else self._producer.close)
+            polling: list[KafkaTail | KafkaReader] = [*self._tails, *self._readers]
+            for each in polling:
+                stack.push_async_callback(each.end, abandon=abandon)
+
+    def __repr__(self) -> str:
+        return f"<KafkaLog {self._clients.brokers} {self._producer!r} {self._readers!r} {self._tails!r}>"

@@ -1,0 +1,344 @@
+"""Records out: `submit` on the loop, kafka-python's sender thread, and the answers back in batches.
+
+What a failure means. A batch that was handed to the network may be stored whatever is heard later; a record
+is *refused* only when that cannot have happened:
+1. it was never given to the producer (too large, no such partition, budget spent, producer being rebuilt);
+2. no produce request for its partition left since it was submitted, so neither did its own batch;
+3. the broker said that it is too large: such a batch is never stored, in no attempt.
+All else is *uncertain*.
+
+The producer is replaced when it can no longer be trusted:
+a. after an error that kafka-python treats as fatal: it would fail every later record;
+b. when a batch that was sent has expired: kafka-python 3.0.12 then drops its producer id and never asks for
+   another one, and whatever is submitted later stays undecided for ever (seen with a frozen broker);
+c. when a record is still undecided a second after its deadline, whatever the cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.net.compat import KafkaNetClient
+from kafka.protocol.producer import ProduceRequest
+
+from bufferproxy.clock import Clock
+from bufferproxy.errors import AppendRefused, AppendUncertain, LogError, LogUnavailable
+from bufferproxy.log.contract import Appended, Done
+from bufferproxy.log.kafka.options import DELIVERY, Clients, describe, ours
+from bufferproxy.records import Entry, Partition, Position
+
+logger = logging.getLogger(__name__)
+
+BUDGET = 64 << 20
+"""Bytes that may be submitted and undecided: the producer itself has no limit."""
+STALLED = 3.0
+"""Seconds without any answer, with records outstanding, after which new ones are refused at once."""
+OVERDUE = DELIVERY + 1.0
+"""Seconds after which an undecided record is given up and the producer replaced."""
+OVERHEAD = 128
+"""Bytes of a record beside key, value and headers, at most, batch header included; 16 more a header."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class Known(NamedTuple):
+    """A topic that may be written to. `max_bytes`: of a record as Topic.max_bytes counts."""
+
+    partitions: int
+    max_bytes: int
+    compact: bool
+
+
+class _CountingClient(KafkaNetClient):  # type: ignore[misc]
+    """Counts the produce requests that left for each partition: see case 2 above."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.sends: dict[tuple[str, int], int] = defaultdict(int)
+
+    def send(self, node_id: Any, request: Any, **settings: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            for topic in request.topic_data:
+                for partition in topic.partition_data:
+                    self.sends[topic.name, partition.index] += 1
+        return super().send(node_id, request, **settings)
+
+
+class _Life:
+    """One kafka-python producer, from its making to its replacement."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.sends: dict[tuple[str, int], int] = {}
+        self.producer = clients.producer(kafka_client=self._client)
+        self.producer.config["max_block_ms"] = 0
+
+    def _client(self, **settings: Any) -> _CountingClient:
+        client = _CountingClient(**settings)
+        self.sends = client.sends
+        return client
+
+    def warm(self, topics: list[str]) -> None:
+        """Learns the topics' partitions. `send` finds them known, or it would have to wait for them: with
+        the zero that stands here otherwise it fails instead."""
+        self.producer.config["max_block_ms"] = 5000
+        try:
+            for topic in topics:
+                self.producer.partitions_for(topic)
+        finally:
+            self.producer.config["max_block_ms"] = 0
+
+    def close(self, seconds: float) -> None:
+        try:
+            self.producer.close(timeout=seconds)
+        except KafkaError as error:
+            # Its flush did not end in time, so it did not close. By force: what is left is failed at once.
+            logger.warning("the producer is closed by force: %s", describe(error))
+            self.producer._closed = True
+            self.producer._sender.force_close()
+            self.producer._sender.join(seconds + 1)
+
+
+class _Submitted:
+    """A record between `submit` and `done`."""
+
+    __slots__ = ("at", "done", "life", "partition", "sends", "size", "writer")
+
+    def __init__(self, writer: Producer, life: _Life, partition: Partition, done: Done, size: int) -> None:
+        self.writer = writer
+        self.life = life
+        self.partition = partition
+        self.done: Done | None = done
+        self.size = size
+        self.at = writer.clock.now()
+        self.sends = life.sends.get(partition, 0)
+
+    def stored(self, metadata: Any) -> None:
+        """On the sender thread."""
+        if metadata.offset >= 0:
+            self.writer.decided(self, Position(self.partition, metadata.offset))
+        else:  # a duplicate so old that the broker no longer knows where the first one lies
+            self.writer.decided(self, AppendUncertain(f"{self.partition}: stored, but not known where"))
+
+    def failed(self, error: Exception) -> None:
+        """On the sender thread."""
+        result = self._meaning(error)
+        if not getattr(error, "retriable", False) or isinstance(result, AppendUncertain):  # cases a and b
+            self.writer.distrust(self.life, describe(error))
+        self.writer.decided(self, result)
+
+    def _meaning(self, error: Exception) -> AppendRefused | AppendUncertain:
+        said = f"{self.partition}: {describe(error)}"
+        if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+            return AppendRefused(said)
+        if self.life.sends.get(self.partition, 0) == self.sends:
+            return AppendRefused(f"{said} (never sent)")
+        return AppendUncertain(said)
+
+
+class Producer:
+    """All methods but `decided` and `distrust` belong to the loop."""
+
+    def __init__(self, clients: Clients, clock: Clock, *, budget: int = BUDGET) -> None:
+        self.clock = clock
+        self.topics: dict[str, Known] = {}
+        self._clients = clients
+        self._budget = budget
+        self._loop = asyncio.get_running_loop()
+        self._life: _Life | None = None
+        self._closed = False
+        self._outstanding: deque[_Submitted] = deque()
+        self._bytes = 0
+        self._answered_at = clock.now()
+        self._answers: deque[tuple[_Submitted, Appended]] = deque()
+        self._scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._replacing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._life = await asyncio.to_thread(_Life, self._clients)
+        self._watching = asyncio.create_task(self._watch())
+
+    async def know(self, topics: dict[str, Known]) -> None:
+        """These may be written to from now on. Raises LogUnavailable."""
+        life = self._life
+        if life is None:
+            raise LogUnavailable("the producer is being replaced")
+        with ours("asking for the topics' partitions"):
+            await asyncio.to_thread(life.warm, list(topics))
+        self.topics.update(topics)
+
+    def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
+        """As LogWriter.submit."""
+        size = size_of(entry)
+        life = self._life
+        refusal = self._refusal(partition, entry, size)
+        if refusal is not None or life is None:
+            done(AppendRefused(refusal or "Kafka cannot be written to now"))
+            return
+        submitted = _Submitted(self, life, partition, done, size)
+        # In a compact topic a record without headers and value stands for the absence of its key.
+        tombstone = not entry.value and not entry.headers and self.topics[partition.topic].compact
+        try:
+            future = life.producer.send(
+                partition.topic,
+                None if tombstone else entry.value,
+                entry.key,
+                list(entry.headers),
+                partition.number,
+                int(self.clock.wall() * 1000),
+            )
+        except (KafkaError, ValueError, TypeError, AssertionError) as error:
+            done(AppendRefused(f"{partition}: {describe(error)}"))
+            return
+        if not self._outstanding:
+            self._answered_at = submitted.at
+            self._idle.clear()
+        self._outstanding.append(submitted)
+        self._bytes += size
+        future.add_callback(submitted.stored)
+        future.add_errback(submitted.failed)
+
+    def _refusal(self, partition: Partition, entry: Entry, size: int) -> str | None:
+        known = self.topics.get(partition.topic)
+        if known is None or not 0 <= partition.number < known.partitions:
+            return f"there is no {partition}"
+        if size > known.max_bytes:
+            return f"{size} bytes are more than the {known.max_bytes} that {partition.topic} takes"
+        if self._closed:
+            return "the log is closed"
+        if known.compact and entry.key is None:
+            return f"{partition.topic} is compact: a record needs a key"
+        if self._bytes + size > self._budget:
+            return f"{self._bytes} bytes wait for Kafka's answer: that is the limit"
+        if self._outstanding and self.clock.now() - self._answered_at > STALLED:
+            return f"Kafka has not answered for {STALLED:g} s"
+        return None
+
+    # --- answers ----------------------------------------------------------------------------------------
+
+    def decided(self, submitted: _Submitted, result: Appended) -> None:
+        """On the sender thread. The loop is woken once for all that is decided until it looks."""
+        self._answers.append((submitted, result))
+        if not self._scheduled:
+            self._scheduled = True
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop has ended, and with it whoever waited
+                logger.debug("an answer came after the end of the loop")
+
+    def _deliver(self) -> None:
+        # Before looking: what is appended after the last look schedules another delivery.
+        self._scheduled = False
+        answers = self._answers
+        while answers:
+            self._finish(*answers.popleft())
+        self._forget()
+
+    def _finish(self, submitted: _Submitted, result: Appended) -> None:
+        done, submitted.done = submitted.done, None
+        if done is None:  # given up before
+            return
+        self._bytes -= submitted.size
+        if isinstance(result, Position):
+            self._answered_at = self.clock.now()
+        done(result)
+
+    def _forget(self) -> None:
+        outstanding = self._outstanding
+        while outstanding and outstanding[0].done is None:
+            outstanding.popleft()
+        if not outstanding:
+            self._idle.set()
+
+    # --- trust ------------------------------------------------------------------------------------------
+
+    def distrust(self, life: _Life, why: str) -> None:
+        """On any thread: `life` will not store anything again."""
+        try:
+            self._loop.call_soon_threadsafe(self._replace, life, why)
+        except RuntimeError:
+            logger.debug("a producer failed after the end of the loop")
+
+    def _replace(self, life: _Life, why: str) -> None:
+        if life is not self._life or self._closed:
+            return
+        logger.warning("the Kafka producer is replaced: %s", why)
+        self._life = None
+        self._replacing = asyncio.create_task(self._rebuild(life))
+
+    async def _rebuild(self, old: _Life) -> None:
+        closing = asyncio.create_task(asyncio.to_thread(old.close, 0.5))
+        while not self._closed:
+            try:
+                life = await asyncio.to_thread(_Life, self._clients)
+                await asyncio.to_thread(life.warm, list(self.topics))
+            except (LogError, KafkaError) as error:
+                logger.warning("no new Kafka producer yet: %s", describe(error))
+                await self.clock.sleep(0.5)
+            else:
+                self._life = life
+                break
+        await closing
+
+    async def _watch(self) -> None:
+        while True:
+            await self.clock.sleep(0.5)
+            self._give_up_the_overdue()
+
+    def _give_up_the_overdue(self) -> None:
+        overdue = self.clock.now() - OVERDUE
+        waiting = [submitted for submitted in self._outstanding if submitted.done is not None]
+        late = [submitted for submitted in waiting if submitted.at < overdue]
+        if not late:
+            return
+        self._replace(late[0].life, f"{len(late)} records are undecided after {OVERDUE:g} s")
+        for submitted in late:
+            self._finish(submitted, AppendUncertain(f"{submitted.partition}: no answer in {OVERDUE:g} s"))
+        self._forget()
+
+    async def close(self, seconds: float = OVERDUE + 1) -> None:
+        """Waits for what is outstanding; what is not answered in time is uncertain."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            for submitted in list(self._outstanding):
+                self._finish(submitted, AppendUncertain(f"{submitted.partition}: closed before the answer"))
+            self._forget()
+        await self._end(1.0)
+
+    async def abandon(self) -> None:
+        """As a crash would: nothing is flushed, nobody is told."""
+        self._closed = True
+        for submitted in self._outstanding:
+            submitted.done = None
+        await self._end(0.0)
+
+    async def _end(self, seconds: float) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._replacing is not None:
+            await asyncio.wait([self._replacing])
+        life, self._life = self._life, None
+        if life is not None:
+            await asyncio.to_thread(life.close, seconds)
+
+    def __repr__(self) -> str:
+        state = "up" if self._life else "down"
+        return f"<Producer {state} {len(self._outstanding)} outstanding, {self._bytes} bytes>"
+
+
+def size_of(entry: Entry) -> int:
+    """Bytes of a record as Topic.max_bytes counts: key, value, headers."""
+    size = len(entry.value) + (len(entry.key) if entry.key is not None else 0)
+    for name, value in entry.headers:
+        size += len(name) + len(value)
+    return size

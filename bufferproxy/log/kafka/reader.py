@@ -1,0 +1,247 @@
+"""A member of a group. Three threads meet here:
+
+- the loop: `fetch`, `commit`, `pause`, and the listener's calls;
+- the poll thread (poller.py): asks for records, takes part in rebalances, begins leases;
+- kafka-python's I/O thread: heartbeats, and the rebalance callbacks of `_Rebalances`.
+
+A lease begins on the poll thread, between two polls: the partition was paused when it was assigned, its
+committed offset is asked for, its position set there, `granted` posted, and only then do its records flow.
+It ends on the I/O thread: a revoked partition is held back until `revoking` and the commits under way are
+done; of a lost one the loop is told, and whatever it commits is refused by the lease's epoch. Rebalances are
+cooperative: what a member keeps is not touched, its window goes on, and nothing of it is read twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+from kafka.future import Future
+from kafka.net.compat import KafkaNetClient
+
+from bufferproxy.errors import LogUnavailable
+from bufferproxy.log.contract import Lease, LeaseListener, LogReader
+from bufferproxy.log.kafka.assignor import CooperativeRanges
+from bufferproxy.log.kafka.commits import Commits
+from bufferproxy.log.kafka.feed import Feed
+from bufferproxy.log.kafka.options import Clients, ours
+from bufferproxy.log.kafka.poller import Poller
+from bufferproxy.records import Partition, Record
+
+logger = logging.getLogger(__name__)
+
+ASK = 5.0
+"""Seconds that the questions at the beginning of a lease may take."""
+
+
+class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
+    """On the I/O thread."""
+
+    def __init__(self, reader: KafkaReader) -> None:
+        self._reader = reader
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._reader.assigned(assigned)
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        released = self._reader.revoked(revoked)
+        if released is not None:
+            await released
+
+    async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        self._reader.lost(lost)
+
+
+class KafkaReader(LogReader):
+    def __init__(self, clients: Clients, group: str, topics: Sequence[str], listener: LeaseListener) -> None:
+        self.group = group
+        self._clients = clients
+        self._topics = topics
+        self._listener = listener
+        self._feed = Feed()
+        self._paused: set[Partition] = set()
+        self._leases: dict[Partition, Lease] = {}
+        self._revokes: set[asyncio.Task[None]] = set()
+        self.closed = False
+        # What follows belongs to the I/O thread while the poll thread polls, and to the poll thread between.
+        self._owned: set[TopicPartition] = set()
+        self._fresh: set[TopicPartition] = set()
+        self._epoch = -1
+
+    @classmethod
+    async def open(
+        cls, clients: Clients, group: str, topics: Sequence[str], listener: LeaseListener
+    ) -> KafkaReader:
+        reader = cls(clients, group, topics, listener)
+        await asyncio.to_thread(reader._join)
+        return reader
+
+    def _join(self) -> None:
+        self._consumer = self._clients.consumer(
+            group=self.group,
+            kafka_client=self._client_of,
+            partition_assignment_strategy=[CooperativeRanges(lambda: tuple(self._owned))],
+        )
+        self._commits = Commits(self._consumer, self._leases)
+        self._poller = Poller(
+            self._consumer, self._feed, before=self._begin_leases, paused=self._stays_paused
+        )
+        with ours("joining the group"):
+            self._consumer.subscribe(list(self._topics), listener=_Rebalances(self))
+        self._poller.start()
+
+    def _client_of(self, **settings: Any) -> KafkaNetClient:
+        self._client = KafkaNetClient(**settings)
+        return self._client
+
+    # --- LogReader, on the loop ---------------------------------------------------------------------------
+
+    async def fetch(self) -> Sequence[Record]:
+        return await self._feed.take()
+
+    def after(self, record: Record) -> int:
+        return record.offset + 1
+
+    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> Collection[Partition]:
+        if self.closed:
+            raise LogUnavailable("the reader is closed")
+        return await self._commits.commit(offsets)
+
+    def pause(self, partition: Partition) -> None:
+        with self._poller.held:
+            self._paused.add(partition)
+            if partition in self._leases:
+                self._flag(self._consumer.pause, partition)
+
+    def resume(self, partition: Partition) -> None:
+        with self._poller.held:
+            self._paused.discard(partition)
+            if partition in self._leases:
+                self._flag(self._consumer.resume, partition)
+
+    def _flag(self, change: Any, partition: Partition) -> None:
+        try:
+            change(TopicPartition(*partition))
+        except KeyError:  # taken away this moment; the loop is about to hear of it
+            logger.debug("%s is not assigned any more", partition)
+
+    async def close(self) -> None:
+        await self.end()
+        instance = self._clients.options.instance_id
+        if instance is not None:
+            # kafka-python sends no LeaveGroup for a static member: others would wait for its session.
+            await asyncio.to_thread(self._clients.expel, self.group, instance)
+
+    async def end(self, *, abandon: bool = False) -> None:
+        if not self.closed:
+            self.closed = True
+            self._poller.stop(abandon=abandon)
+            for revoke in self._revokes:
+                revoke.cancel()
+        # By the poll thread: it may be in the middle of a rebalance, and closes the consumer afterwards.
+        await asyncio.to_thread(self._poller.join)
+        self._leases.clear()
+
+    def settled(self) -> dict[Partition, int]:
+        """The next offset of each partition that is held: what lies below is done with."""
+        return {partition: self._commits.done(partition) for partition in self._leases}
+
+    def __repr__(self) -> str:
+        held = f"{len(self._leases)} leases, {len(self._paused)} paused"
+        return f"<KafkaReader {self.group} {held} {self._feed!r}>"
+
+    # --- leases begin, on the poll thread -------------------------------------------------------------------
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """On the I/O thread, within a poll: nothing of these may come before their lease has begun."""
+        self._consumer.pause(*partitions)
+        self._owned |= set(partitions)
+        self._fresh |= set(partitions)
+        self._epoch = self._consumer.group_metadata().generation_id
+
+    def _begin_leases(self) -> None:
+        fresh = sorted(self._fresh)
+        if not fresh:
+            return
+        with ours("asking for committed offsets"):
+            starts = self._consumer.beginning_offsets(fresh, timeout_ms=ASK * 1000)
+            leases = {}
+            for place in fresh:
+                committed = self._consumer.committed(place, timeout_ms=ASK * 1000)
+                # A committed offset may have expired, or records been deleted: the first kept one is a floor.
+                leases[place] = Lease(self._epoch, max(committed or 0, starts[place]))
+            for place, lease in leases.items():
+                self._consumer.seek(place, lease.committed)
+        self._fresh.clear()
+        self._feed.post(self._granted, {Partition(*place): lease for place, lease in leases.items()})
+        # Posted before the first record can be: nothing pauses these in between, for nobody knows of them.
+        self._consumer.resume(*fresh)
+
+    def _granted(self, leases: dict[Partition, Lease]) -> None:
+        if self.closed:
+            return
+        self._leases.update(leases)
+        self._commits.begin(leases)
+        self._listener.granted(leases)
+
+    def _stays_paused(self, place: TopicPartition) -> bool:
+        return place in self._paused or place in self._fresh
+
+    # --- leases end, told on the I/O thread -----------------------------------------------------------------
+
+    def revoked(self, places: Collection[TopicPartition]) -> Future | None:
+        """Returns what to wait for before the partitions may go to somebody else."""
+        self._owned -= set(places)
+        self._fresh -= set(places)
+        released = Future()
+
+        def release(_: object = None) -> None:
+            if not released.is_done:
+                released.success(None)
+                self._client.wakeup()
+
+        def begin() -> None:
+            task = asyncio.ensure_future(self._revoke({Partition(*place) for place in places}))
+            self._revokes.add(task)
+            task.add_done_callback(self._revokes.discard)
+            task.add_done_callback(release)
+
+        if self.closed or not self._feed.post(begin):
+            return None
+        return released
+
+    async def _revoke(self, partitions: set[Partition]) -> None:
+        self._feed.drop(partitions)
+        held = partitions & self._leases.keys()
+        try:
+            # Below the session, within which a member must not be silent; heartbeats go on meanwhile.
+            async with asyncio.timeout(self._clients.session * 0.8):
+                if held:
+                    await self._listener.revoking(held)
+                await self._commits.quiet()
+        except TimeoutError:
+            logger.warning("%d partitions are given away unsettled: not let go in time", len(held))
+            self._listener.lost(held)
+        finally:
+            self._forget(partitions)
+
+    def lost(self, places: Collection[TopicPartition]) -> None:
+        self._owned -= set(places)
+        self._fresh -= set(places)
+        self._feed.post(self._lose, {Partition(*place) for place in places})
+
+    def _lose(self, partitions: set[Partition]) -> None:
+        self._feed.drop(partitions)
+        held = partitions & self._leases.keys()
+        self._forget(partitions)
+        if held and not self.closed:
+            self._listener.lost(held)
+
+    def _forget(self, partitions: set[Partition]) -> None:
+        for partition in partitions:
+            self._leases.pop(partition, None)
+            self._paused.discard(partition)

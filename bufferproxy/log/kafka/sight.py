@@ -1,0 +1,57 @@
+"""A look at what lies at a position, without a group."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from kafka import TopicPartition
+
+from bufferproxy.clock import Clock
+from bufferproxy.errors import LogUnavailable
+from bufferproxy.log.kafka.options import POLL, Clients, ours
+from bufferproxy.log.kafka.poller import converted
+from bufferproxy.records import Position, Record
+
+PATIENCE = 5.0
+"""Seconds without any answer after which a read is given up."""
+
+
+class Sight:
+    """Reads at a position, with one consumer, made when it is needed first. Blocks."""
+
+    def __init__(self, clients: Clients, clock: Clock) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._consumer: Any = None
+        self._one_at_a_time = threading.Lock()
+
+    def read(self, position: Position, limit: int) -> list[Record]:
+        place = TopicPartition(*position.partition)
+        with self._one_at_a_time, ours(f"reading {position}"):
+            if self._consumer is None:
+                self._consumer = self._clients.consumer()
+            consumer = self._consumer
+            consumer.assign([place])
+            (end,) = consumer.end_offsets([place], timeout_ms=PATIENCE * 1000).values()
+            (start,) = consumer.beginning_offsets([place], timeout_ms=PATIENCE * 1000).values()
+            at = max(position.offset, start)
+            records: list[Record] = []
+            consumer.seek(place, at)
+            deadline = self._clock.now() + PATIENCE
+            while len(records) < limit and at < end:
+                # The position also passes what is no record: gaps left by compaction, markers.
+                polled = consumer.poll(timeout_ms=int(POLL * 1000), max_records=limit - len(records))
+                records += converted(polled)[0]
+                at = consumer.position(place, timeout_ms=1000)
+                if polled:
+                    deadline = self._clock.now() + PATIENCE
+                elif self._clock.now() > deadline:
+                    raise LogUnavailable(f"reading {position}: nothing came in {PATIENCE:g} s")
+            return [record for record in records if record.offset < end]
+
+    def close(self) -> None:
+        with self._one_at_a_time:
+            if self._consumer is not None:
+                self._consumer.close(autocommit=False, timeout_ms=1000)
+                self._consumer = None

@@ -1,0 +1,170 @@
+"""Topics through the admin client: made, described, measured, trimmed. Everything here blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from bufferproxy.errors import LogUnusable
+from bufferproxy.log.contract import Lag, Topic
+from bufferproxy.log.kafka.options import ours
+from bufferproxy.records import Partition
+
+BATCH_OVERHEAD = 4096
+"""Bytes that `max.message.bytes` allows beyond the record: the batch around it, and the lengths in it."""
+
+
+class Topics:
+    """On one admin client, which may be used from several threads."""
+
+    def __init__(self, admin: Any, replication: int) -> None:
+        self._admin = admin
+        self._replication = replication
+
+    # --- make and describe ----------------------------------------------------------------------------------
+
+    def ensure(self, topics: Sequence[Topic], *, create: bool) -> dict[str, int]:
+        """Makes what is missing. Returns how many partitions each has. Raises LogUnusable, LogUnavailable."""
+        with ours("looking at topics"):
+            found = self.partitions([topic.name for topic in topics])
+            missing = [topic for topic in topics if topic.name not in found]
+            if not missing:
+                return found
+            names = ", ".join(topic.name for topic in missing)
+            if not create:
+                raise LogUnusable(f"missing topics: {names}; make them with `bufferproxy topics create`")
+            for topic in missing:
+                self._create(topic)
+            self._admin.wait_for_topics([topic.name for topic in missing])
+            return self.partitions([topic.name for topic in topics])
+
+    def partitions(self, names: Sequence[str]) -> dict[str, int]:
+        """How many partitions each has, of those that exist."""
+        described = self._admin.describe_topics(list(names)) if names else ()
+        return {t["name"]: len(t["partitions"]) for t in described if t["error_code"] == 0}
+
+    def _create(self, topic: Topic) -> None:
+        wanted = {
+            "num_partitions": topic.partitions,
+            "replication_factor": self._replication,
+            "configs": {name: str(value) for name, value in settings_of(topic, self._replication).items()},
+        }
+        try:
+            self._admin.create_topics({topic.name: wanted})
+        except TopicAlreadyExistsError:  # another replica was faster
+            return
+        except KafkaError as error:
+            if getattr(error, "retriable", False):
+                raise
+            raise LogUnusable(f"topic {topic.name} cannot be made: {error}") from error
+
+    def describe(self, topics: Sequence[Topic]) -> list[str]:
+        """What is wrong with them, a line each. Empty: nothing."""
+        names = [topic.name for topic in topics]
+        with ours("describing topics"):
+            described = {t["name"]: t for t in self._admin.describe_topics(names) if t["error_code"] == 0}
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in described]
+            configs = self._admin.describe_configs(resources, config_filter="all") if resources else {}
+        problems = []
+        for topic in topics:
+            if topic.name not in described:
+                problems.append(f"{topic.name}: missing; make it with `bufferproxy topics create`")
+                continue
+            found = {name: entry["value"] for name, entry in configs["topic"][topic.name].items()}
+            problems += _differences(topic, described[topic.name]["partitions"], found, self._replication)
+        return problems
+
+    # --- measure --------------------------------------------------------------------------------------------
+
+    def lag(self, group: str, names: Sequence[str]) -> dict[Partition, Lag]:
+        """As LogInspector.lag."""
+        with ours("measuring the lag"):
+            places = [
+                TopicPartition(name, number)
+                for name, count in self.partitions(names).items()
+                for number in range(count)
+            ]
+            if not places:
+                return {}
+            starts = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
+            ends = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+            committed = self._admin.list_group_offsets({group: places}).get(group, {})
+            sizes = self._sizes({place.topic for place in places})
+        lags = {}
+        for place in places:
+            start, end = starts[place].offset, ends[place].offset
+            found = committed.get(place)
+            at = min(max(start, found.offset if found is not None else -1), end)
+            # Of the bytes on disk, the share that is not settled: batches differ, so it is an estimate.
+            share = (end - at) / (end - start) if end > start else 0.0
+            lags[Partition(*place)] = Lag(start, at, end, end - at, int(sizes.get(place, 0) * share))
+        return lags
+
+    def _sizes(self, names: Collection[str]) -> dict[TopicPartition, int]:
+        """Bytes on disk, of the largest replica."""
+        sizes: dict[TopicPartition, int] = {}
+        for broker in self._admin.describe_log_dirs(list(names)):
+            for directory in broker["log_dirs"]:
+                for topic in directory["topics"]:
+                    for partition in topic["partitions"]:
+                        place = TopicPartition(topic["name"], partition["partition_index"])
+                        sizes[place] = max(sizes.get(place, 0), partition["partition_size"])
+        return sizes
+
+    def ping(self) -> None:
+        with ours("asking for the brokers"):
+            self._admin.describe_cluster()
+
+    # --- trim -----------------------------------------------------------------------------------------------
+
+    def trim(self, settled: Mapping[Partition, int]) -> None:
+        """Deletes the records below these offsets."""
+        if settled:
+            with ours("deleting settled records"):
+                self._admin.delete_records({TopicPartition(*p): offset for p, offset in settled.items()})
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+def settings_of(topic: Topic, replication: int) -> dict[str, object]:
+    """What a topic needs, in Kafka's names."""
+    policy = ["compact"] if topic.keep.compact else []
+    if topic.keep.seconds is not None or not topic.keep.compact:
+        policy.append("delete")
+    return {
+        "cleanup.policy": ",".join(policy),
+        "retention.ms": -1 if topic.keep.seconds is None else int(topic.keep.seconds * 1000),
+        "retention.bytes": -1,
+        "max.message.bytes": topic.max_bytes + BATCH_OVERHEAD,
+        "min.insync.replicas": max(1, min(2, replication)),
+        "unclean.leader.election.enable": "false",
+        "message.timestamp.type": "CreateTime",
+    }
+
+
+def _differences(
+    topic: Topic, partitions: Sequence[Mapping[str, Any]], found: Mapping[str, str], replication: int
+) -> list[str]:
+    wrong = []
+    if len(partitions) != topic.partitions:
+        wrong.append(f"{len(partitions)} partitions instead of {topic.partitions}")
+    copies = min((len(partition["replica_nodes"]) for partition in partitions), default=0)
+    if copies < replication:
+        wrong.append(f"replication {copies} instead of {replication}")
+    if copies < 3:
+        wrong.append(
+            f"replication {copies}: fewer than 3 copies lose acknowledged requests with their brokers"
+        )
+    for name, wanted in settings_of(topic, replication).items():
+        is_ = found.get(name, "")
+        if name == "max.message.bytes" or name == "min.insync.replicas":
+            if int(is_ or 0) < int(str(wanted)):
+                wrong.append(f"{name} is {is_}, at least {wanted} is needed")
+        elif sorted(is_.split(",")) != sorted(str(wanted).split(",")):
+            wrong.append(f"{name} is {is_} instead of {wanted}")
+    return [f"{topic.name}: {each}" for each in wrong]
