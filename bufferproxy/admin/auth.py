@@ -68,8 +68,11 @@ class Access(NamedTuple):
 
     @classmethod
     def for_host(cls, host: str, tokens: Tokens) -> Access:
-        """Raises ConfigurationError when `host` is not loopback and there is no operator's token."""
+        """Raises ConfigurationError when `host` is not loopback and there is no operator's token, or when
+        there is a viewer's only: then nobody could change anything."""
         loopback = is_loopback(host)
+        if tokens.viewer is not None and tokens.operator is None:
+            raise ConfigurationError("admin.token_file: is needed beside admin.viewer_token_file")
         if not loopback and tokens.operator is None:
             raise ConfigurationError(
                 f"admin.token_file: is needed, for the admin plane listens on {host}, which is not loopback"

@@ -80,7 +80,8 @@ def configure(stream: TextIO | None = None, *, as_json: bool | None = None, leve
 def _renderers(as_json: bool) -> list[structlog.typing.Processor]:  # noqa: FBT001
     if as_json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer()]
+    # Plain: the prettier ones print local variables, and with them bodies and credentials.
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
 
 
 class Verdict(NamedTuple):
@@ -150,7 +151,7 @@ class LogLines:
         )
 
     def _on_leases_changed(self, event: LeasesChanged) -> None:
-        self._logger.info("partitions changed", service=event.service, held=event.held)
+        self._line(self._logger.info, event, "partitions changed", service=event.service, held=event.held)
 
     def _on_quarantined(self, event: Quarantined) -> None:
         self._line(
@@ -184,7 +185,8 @@ class LogLines:
 
     def _on_health_changed(self, event: HealthChanged) -> None:
         write = self._logger.info if event.ok else self._logger.error
-        write("health changed", check=event.check, ok=event.ok, detail=event.detail)
+        thing = (event.check, event.ok)
+        self._line(write, thing, "health changed", check=event.check, ok=event.ok, detail=event.detail)
 
     def _line(self, write: Callable[..., object], thing: Hashable, text: str, **fields: object) -> None:
         verdict = self._repeats.judge((text, thing))

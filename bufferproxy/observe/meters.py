@@ -69,8 +69,8 @@ UNROUTED = REFUSALS[:11]
 RETRIES = ("timeout", "interrupted", "outcome", "408", "425", "500", "502", "503", "504")
 """The usual reasons of a retry; other statuses join as they occur."""
 
-DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "quarantined")
-"""The usual reasons of a dead letter; `quarantined`: a record that could not be understood."""
+DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "undecodable")
+"""The usual reasons of a dead letter; `undecodable`: a record that could not be understood."""
 
 MOST_REASONS = 40
 """A counter takes no more label values than this; later ones are counted as `other`: a service makes up its
@@ -255,7 +255,7 @@ class Meters:
     def _on_quarantined(self, event: Quarantined) -> None:
         meters = self.services.get(event.service)
         if meters is not None:
-            meters.dead_lettered.add("quarantined")
+            meters.dead_lettered.add("undecodable")
 
     def _on_held(self, event: Held) -> None:
         meters = self.services.get(event.service)

@@ -59,9 +59,13 @@ def test_off_loopback_nothing_starts_without_a_token(host: str) -> None:
     with pytest.raises(ConfigurationError, match=r"admin\.token_file: is needed") as caught:
         Access.for_host(host, Tokens())
     assert caught.value.exit_code == 3
-    with pytest.raises(ConfigurationError):
-        Access.for_host(host, Tokens(viewer=b"only"))
     assert Access.for_host(host, Tokens(operator=b"x")).loopback is False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_viewer_alone_could_change_nothing(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"admin\.token_file: is needed beside"):
+        Access.for_host(host, Tokens(viewer=b"only"))
 
 
 def test_on_loopback_no_token_is_needed() -> None:

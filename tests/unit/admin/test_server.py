@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
+import subprocess
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -110,3 +112,40 @@ async def test_a_cancelled_start_leaves_nothing_behind(turns: int) -> None:
             pass
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[str, str]:
+    """A certificate for localhost that is its own authority, and its key."""
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-nodes", "-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    return cert, key
+
+
+async def answer_over_tls(port: int, context: ssl.SSLContext) -> bytes:
+    """Empty when the server did not want this client."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname="localhost"
+    )
+    try:
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return await reader.read()
+    except (ssl.SSLError, ConnectionError):
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_tls_is_served_and_clients_need_their_certificate(pair: tuple[str, str]) -> None:
+    cert, key = pair
+    server = AdminServer(hello, "127.0.0.1", 0, AdminTls(cert, key, client_ca_file=cert))
+    await server.start()
+    context = ssl.create_default_context(cafile=cert)
+    stranger = await answer_over_tls(server.port, context)
+    context.load_cert_chain(cert, key)
+    friend = await answer_over_tls(server.port, context)
+    await server.stop()
+    assert stranger == b""
+    assert friend.endswith(b"hi")

@@ -84,6 +84,17 @@ def test_an_exception_stays_within_its_line(stream: io.StringIO) -> None:
     assert "RuntimeError: boom" in line["exception"]
 
 
+def test_a_traceback_for_people_does_not_show_local_variables(stream: io.StringIO) -> None:
+    logs.configure(stream, as_json=False)
+    password = "hunter" + "2"
+    try:
+        raise RuntimeError(f"boom, {len(password)} long")
+    except RuntimeError:
+        structlog.get_logger().exception("failed")
+    assert "RuntimeError: boom" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+
+
 def test_an_unknown_level_is_refused(stream: io.StringIO) -> None:
     with pytest.raises(ValueError, match="'loud' is not a log level"):
         logs.configure(stream, level="loud")

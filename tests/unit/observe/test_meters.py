@@ -70,7 +70,7 @@ def test_ends_retries_dead_letters_and_throttled_time_are_counted_by_reason() ->
     auth = meters.services["auth"]
     assert dict(auth.finished) == dict.fromkeys(OUTCOMES, 1)
     assert auth.retries["599"] == 1
-    assert (auth.dead_lettered["attempts"], auth.dead_lettered["quarantined"]) == (1, 1)
+    assert (auth.dead_lettered["attempts"], auth.dead_lettered["undecodable"]) == (1, 1)
     assert auth.throttled["ceiling"] == 0.75
 
 
