@@ -1,0 +1,45 @@
+# `make` says what there is. Everything is set up by the first target that needs it.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check fmt bench verify coverage soak clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## watch a spike turn into a flat line (a minute, no Kafka)
+	$(BIN)/bufferproxy demo
+
+test: $(STAMP)  ## all tests but the long ones; needs Java and Maven for Kafka, else those are skipped
+	$(BIN)/pytest
+
+test-all: test  ## what `test` runs, and the long ones
+	$(BIN)/pytest tests/acceptance --long
+
+soak: $(STAMP)  ## the promises, under faults, for long
+	$(BIN)/pytest tests/acceptance --long
+
+check: $(STAMP)  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(STAMP)  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## measure, against bare ceilings in the same run; JSON and a table
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what was made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage bufferproxy-data
