@@ -66,11 +66,13 @@ def _probes(health: Health, render: Render) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/livez")
+    @router.head("/livez", include_in_schema=False)
     async def livez() -> dict[str, bool]:
         """200 as long as the event loop turns. Looks at nothing else: a restart cures no lost log."""
         return {"live": True}
 
     @router.get("/readyz", responses={503: {"model": ReadyView, "description": "Not ready, and why"}})
+    @router.head("/readyz", include_in_schema=False)
     async def readyz(response: Response) -> ReadyView:
         """Whether requests should be sent here: the log answers, work moves, no shutdown has begun."""
         view = ReadyView.of(list(health.checks()))
@@ -79,6 +81,7 @@ def _probes(health: Health, render: Render) -> APIRouter:
         return view
 
     @router.get("/metrics", response_class=Response)
+    @router.head("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
         """Prometheus' text format, or OpenMetrics when it is asked for."""
         rendered = await render(request.headers.get("accept", ""))

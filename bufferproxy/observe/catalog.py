@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufferproxy.observe import meters
+from bufferproxy.observe import labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bufferproxy.observe.gauges import GaugeReading
-    from bufferproxy.observe.meters import Histogram, ServiceMeters
+    from bufferproxy.observe.meters import ServiceMeters
+    from bufferproxy.observe.tally import Histogram
 
 PREFIX = "bufferproxy_"
 
@@ -75,7 +76,7 @@ SERVICE: tuple[Row, ...] = (
     CounterBy(
         "requests_refused_total",
         "reason",
-        meters.REFUSALS,
+        labels.REFUSALS,
         "Requests that were not accepted, by the problem the caller got. "
         "An empty service: refused before a service was found.",
         lambda m: m.refused,
@@ -83,7 +84,7 @@ SERVICE: tuple[Row, ...] = (
     CounterBy(
         "requests_finished_total",
         "outcome",
-        meters.OUTCOMES,
+        labels.OUTCOMES,
         "Requests that reached their end.",
         lambda m: m.finished,
     ),
@@ -114,7 +115,7 @@ SERVICE: tuple[Row, ...] = (
     CounterBy(
         "delivery_attempts_total",
         "result",
-        meters.RESULTS,
+        labels.RESULTS,
         "Delivery attempts that are over.",
         lambda m: m.attempts,
     ),
@@ -144,14 +145,14 @@ SERVICE: tuple[Row, ...] = (
     CounterBy(
         "throttled_seconds_total",
         "reason",
-        meters.THROTTLES,
+        labels.THROTTLES,
         "Time for which delivery was held back while there was backlog.",
         lambda m: m.throttled,
     ),
     CounterBy(
         "retries_scheduled_total",
         "reason",
-        meters.RETRIES,
+        labels.RETRIES,
         "Attempts that will be made again, by what went wrong: a status, or a word. "
         "Other statuses join as they occur.",
         lambda m: m.retries,
@@ -160,7 +161,7 @@ SERVICE: tuple[Row, ...] = (
     CounterBy(
         "dead_letters_added_total",
         "reason",
-        meters.DEATHS,
+        labels.DEATHS,
         "Requests that were put with the dead letters. Other reasons join as they occur.",
         lambda m: m.dead_lettered,
     ),

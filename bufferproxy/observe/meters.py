@@ -25,56 +25,20 @@ from bufferproxy.observe.events import (
     Reloaded,
     RetryScheduled,
 )
+from bufferproxy.observe.labels import (
+    DEATHS,
+    OPERATIONS,
+    OUTCOMES,
+    REFUSALS,
+    RESULTS,
+    RETRIES,
+    THROTTLES,
+    UNROUTED,
+)
+from bufferproxy.observe.tally import Histogram, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-OUTCOMES = ("delivered", "rejected", "dead", "expired", "cancelled")
-RESULTS = ("success", "retryable", "rejected", "timeout", "connect", "interrupted")
-THROTTLES = ("ceiling", "concurrency", "retry_after", "breaker", "ramp", "adaptive", "paused")
-OPERATIONS = ("append", "fetch", "commit", "read", "lag", "ping")
-REFUSALS = (
-    # Found before the service is: these are also counted without one.
-    "bad-request",
-    "no-service",
-    "method-not-allowed",
-    "method-not-implemented",
-    "coding-not-implemented",
-    "version-not-supported",
-    "receive-timeout",
-    "target-too-long",
-    "headers-too-large",
-    "loop-detected",
-    "draining",
-    # These need to know the service.
-    "bad-preference",
-    "bad-idempotency-key",
-    "unauthenticated",
-    "forbidden",
-    "callback-refused",
-    "body-too-large",
-    "idempotency-in-flight",
-    "idempotency-mismatch",
-    "caller-rate",
-    "backlog-full",
-    "wait-too-long",
-    "log-unavailable",
-    "outcome-unknown",
-    "storage-full",
-)
-"""Slugs of the problems with which a request is not accepted. The other slugs answer about a request that
-was accepted (`dead`, `expired`, `result-gone`, ...): nothing was refused there."""
-UNROUTED = REFUSALS[:11]
-
-RETRIES = ("timeout", "interrupted", "outcome", "408", "425", "500", "502", "503", "504")
-"""The usual reasons of a retry; other statuses join as they occur."""
-
-DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "undecodable")
-"""The usual reasons of a dead letter; `undecodable`: a record that could not be understood."""
-
-MOST_REASONS = 40
-"""A counter takes no more label values than this; later ones are counted as `other`: a service makes up its
-statuses, and a mistake of ours must not put ids into the labels."""
+    from collections.abc import Iterable
 
 LAG_SAMPLES = 300
 """The loop's lag is the worst of this many samples: 30 s of the sampler's ten a second."""
@@ -83,56 +47,6 @@ _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 _SLOW = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _QUEUED = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _SIZES = (0.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0)
-
-
-class Histogram:
-    """`counts[i]` observations were at most `bounds[i]` and above the bound before; the last has no bound."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def cumulated(self) -> list[tuple[float, int]]:
-        """(upper bound, observations up to it), the last bound being infinity."""
-        so_far, rows = 0, []
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            so_far += count
-            rows.append((bound, so_far))
-        return rows
-
-    def __copy__(self) -> Histogram:
-        twin = Histogram.__new__(Histogram)
-        twin.bounds, twin.counts, twin.total = self.bounds, self.counts.copy(), self.total
-        return twin
-
-    def __repr__(self) -> str:
-        return f"<Histogram {sum(self.counts)} observations, sum {self.total:g}>"
-
-
-class Tally(dict[str, float]):
-    """Counts by label value; those of a closed set are there from the start."""
-
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        super().__init__(dict.fromkeys(known, 0))
-
-    def __copy__(self) -> Tally:
-        twin = Tally()
-        twin.update(self)
-        return twin
-
-    def add(self, value: str, amount: float = 1) -> None:
-        try:
-            self[value] += amount
-        except KeyError:
-            value = value if len(self) < MOST_REASONS else "other"
-            self[value] = self.get(value, 0) + amount
 
 
 class ServiceMeters:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bufferproxy.observe.gauges import GaugeReading, Gauges
-    from bufferproxy.observe.meters import Histogram, Meters, ServiceMeters, Tally
+    from bufferproxy.observe.meters import Meters, ServiceMeters
+    from bufferproxy.observe.tally import Histogram, Tally
 
 Single = TypeVar("Single", CounterMetricFamily, GaugeMetricFamily)
 Family = TypeVar("Family", CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily)

@@ -40,6 +40,11 @@ async def test_readyz_is_503_with_each_reason(client: httpx2.AsyncClient, plane:
     assert [check["ok"] for check in answer.json()["checks"]] == [False, True, False]
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_a_probe_may_ask_with_head(client: httpx2.AsyncClient, path: str) -> None:
+    assert (await client.head(path)).status_code == 200
+
+
 async def test_metrics_are_prometheus_text(client: httpx2.AsyncClient, plane: Plane) -> None:
     plane.events.emit(Accepted("auth", 5, 0.1))
     answer = await client.get("/metrics")

@@ -22,15 +22,9 @@ from bufferproxy.observe.events import (
     Reloaded,
     RetryScheduled,
 )
-from bufferproxy.observe.meters import (
-    LAG_SAMPLES,
-    MOST_REASONS,
-    OUTCOMES,
-    REFUSALS,
-    Histogram,
-    Meters,
-    Tally,
-)
+from bufferproxy.observe.labels import OUTCOMES, REFUSALS
+from bufferproxy.observe.meters import LAG_SAMPLES, Meters
+from bufferproxy.observe.tally import MOST_REASONS, Histogram, Tally
 
 
 def counting(*services: str) -> tuple[Meters, Events]:

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from bufferproxy.observe import reference
 from bufferproxy.observe.events import Accepted, Attempted, Events, Finished, Refused
 from bufferproxy.observe.gauges import GaugeReading
-from bufferproxy.observe.meters import OUTCOMES, REFUSALS, RESULTS, THROTTLES, Meters
+from bufferproxy.observe.labels import OUTCOMES, REFUSALS, RESULTS, THROTTLES
+from bufferproxy.observe.meters import Meters
 from bufferproxy.observe.metrics import Metrics
 
 READING = GaugeReading(
