@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from bufferproxy.clock import Clock
 from bufferproxy.database import Connection
@@ -17,13 +16,8 @@ BATCH_BYTES = 8 << 20
 """What one transaction takes at most; the next one follows at once."""
 
 
-class Pending(NamedTuple):
-    table: Table
-    key: bytes | None
-    headers: bytes
-    value: bytes
-    size: int
-    done: Done
+Pending = tuple[Table, bytes | None, bytes, bytes, int, Done]
+"""Table, key, packed headers, value, size in bytes, and who is to be told."""
 
 
 class Inbox:
@@ -58,7 +52,7 @@ class Inbox:
         count = size = 0
         for entry in self.entries[:BATCH_ENTRIES]:
             count += 1
-            size += entry.size
+            size += entry[4]
             if size >= BATCH_BYTES:
                 break
         taken = self.entries[:count]
@@ -82,7 +76,7 @@ class Batch:
     def run(self, connection: Connection) -> None:
         if self.entries is None:
             self.entries = self._inbox.take()
-            self.size = sum(entry.size for entry in self.entries)
+            self.size = sum([entry[4] for entry in self.entries])
         for table, rows in self._rows(self.entries).items():
             connection.executemany(table.insert, rows)
             if table.keep.compact:
@@ -112,6 +106,7 @@ class Batch:
     def tell(self, error: LogError | None) -> None:
         if self.entries is None:  # refused before its turn: what waits now is what was meant
             self.entries = self._inbox.take()
+            self.size = sum([entry[4] for entry in self.entries])
         self._stored(self)
         if error is None:
             self._tell_positions()
@@ -119,8 +114,8 @@ class Batch:
             refusal: Appended = (
                 StorageFull(str(error)) if isinstance(error, StorageFull) else AppendUncertain(str(error))
             )
-            for entry in self.entries:
-                entry.done(refusal)
+            for *_, done in self.entries:
+                done(refusal)
         self._inbox.send()
 
     def _tell_positions(self) -> None:

@@ -11,7 +11,7 @@ from bufferproxy.errors import AppendRefused, LogUnavailable, LogUnusable, Stora
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, LogReader, LogTail, Topic
 from bufferproxy.log.local import Readers
 from bufferproxy.log.sqlite import reads, tables
-from bufferproxy.log.sqlite.appends import Batch, Inbox, Pending
+from bufferproxy.log.sqlite.appends import Batch, Inbox
 from bufferproxy.log.sqlite.tables import DamagedRecord, Table, pack_headers
 from bufferproxy.log.sqlite.trim import Trimmer
 from bufferproxy.log.topics import holds_fresh_requests
@@ -67,13 +67,13 @@ class SqliteLog(Log):
         else:
             self._queued += size
             inbox = self._inboxes[table.deferrable]
-            inbox.entries.append(Pending(table, key, packed, value, size, done))
+            inbox.entries.append((table, key, packed, value, size, done))
             if not inbox.busy:
                 inbox.send()
 
     def _decided(self, batch: Batch) -> None:
         """Before the batch tells who submitted: readers see what they are told of."""
-        self._queued -= sum(entry.size for entry in batch.entries or ())
+        self._queued -= batch.size
         for table, end in batch.ends.items():
             table.end = end
         self._readers.wake()

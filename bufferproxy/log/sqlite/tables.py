@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from bufferproxy.database import Connection, Schema
 from bufferproxy.errors import LogUnusable
@@ -124,45 +125,60 @@ def _create(connection: Connection, topic: Topic) -> Iterable[Table]:
 # --- headers and checksum
 
 
+class _Shape(NamedTuple):
+    """What packed headers with the same names have in common."""
+
+    names: tuple[str, ...]
+    packed: bytes
+    """Length of the rest (4 bytes), then each name with its length (2 bytes) before it."""
+    lengths: struct.Struct
+    """Of the values, 4 bytes each; the values follow."""
+
+
 @lru_cache(maxsize=256)
-def _lengths(headers: int) -> struct.Struct:
-    return struct.Struct(">H" + "HI" * headers)
+def _shape_of(names: tuple[str, ...]) -> _Shape:
+    encoded = [name.encode() for name in names]
+    packed = b"".join(len(name).to_bytes(2, "big") + name for name in encoded)
+    return _Shape(names, len(packed).to_bytes(4, "big") + packed, struct.Struct(f">{len(names)}I"))
+
+
+@lru_cache(maxsize=256)
+def _shape_in(packed: bytes) -> _Shape:
+    names = []
+    at = 4
+    while at < len(packed):
+        end = at + 2 + int.from_bytes(packed[at : at + 2], "big")
+        names.append(packed[at + 2 : end].decode())
+        at = end
+    return _shape_of(tuple(names))
 
 
 def pack_headers(headers: Headers) -> bytes:
-    """Their number, then a length of name (2 bytes) and of value (4 bytes) each, then names and values."""
-    lengths = [len(headers)]
-    parts = [b""]
-    for name, value in headers:
-        encoded = name.encode()
-        lengths += len(encoded), len(value)
-        parts += encoded, value
-    parts[0] = _lengths(len(headers)).pack(*lengths)
-    return b"".join(parts)
+    """A shape, then the lengths of the values and the values. (There are few shapes, so most of it is
+    made once: this is on the way of every request.)"""
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    _, shape, lengths = _shape_of(names)
+    return shape + lengths.pack(*map(len, values)) + b"".join(values)
 
 
 def unpack_headers(packed: bytes) -> Headers:
-    count = packed[0] << 8 | packed[1]
-    layout = _lengths(count)
-    lengths = layout.unpack_from(packed)
-    at = layout.size
-    headers = []
-    for i in range(1, 2 * count, 2):
-        middle = at + lengths[i]
-        end = middle + lengths[i + 1]
-        headers.append((_name(packed[at:middle]), packed[middle:end]))
-        at = end
-    return tuple(headers)
-
-
-@lru_cache(maxsize=1024)
-def _name(encoded: bytes) -> str:
-    return encoded.decode()
+    at = 4 + int.from_bytes(packed[:4], "big")
+    names, _, lengths = _shape_in(packed[:at])
+    sizes = lengths.unpack_from(packed, at)
+    at += lengths.size
+    values = []
+    for size in sizes:
+        values.append(packed[at : at + size])
+        at += size
+    return tuple(zip(names, values, strict=True))
 
 
 def checksum(offset: int, key: bytes | None, headers: bytes, value: bytes) -> int:
     """CRC-32 of what a row holds; it begins with the offset, so that no row can pass for another."""
-    return zlib.crc32(value, zlib.crc32(headers, zlib.crc32(key or b"", offset & 0xFFFFFFFF)))
+    begin = offset & 0xFFFFFFFF
+    if key is not None:
+        begin = zlib.crc32(key, begin ^ 0xFFFFFFFF)  # so that an empty key differs from none
+    return zlib.crc32(value, zlib.crc32(headers, begin))
 
 
 def record_of(partition: Partition, row: tuple[int, float, int, bytes | None, bytes, bytes]) -> Record:
