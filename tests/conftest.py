@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -13,21 +12,6 @@ from bufferproxy.testing.kafka_broker import Broker, KafkaMissing, broker, kafka
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # kafka-python leaves the sockets of failed connects to the garbage collector.
-    for item in items:
-        if item.get_closest_marker("kafka"):
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
-
-
-@pytest.fixture(autouse=True)
-def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collects what a test with Kafka has left while its filter still holds."""
-    yield
-    if request.node.get_closest_marker("kafka"):
-        gc.collect()
 
 
 @pytest.fixture(scope="session")
