@@ -1,0 +1,170 @@
+"""What a request's head means, and which heads are refused: pure rules, stricter than the parser's.
+
+A proxy that reads a request otherwise than the next hop does lets a caller smuggle a second one through.
+So whatever can be read in two ways is refused and the connection closed, never repaired.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from bufferproxy.http1.problems import Problem, bad_request
+
+Fields = list[tuple[bytes, bytes]]
+"""Header fields in order: names in their case, values without the white space around them."""
+
+# HTTP's method registry (RFC 9110, 16.1) and what llhttp knows, both; WebDAV and its relatives included.
+METHODS = frozenset(
+    b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE OPTIONS PATCH"
+    b" POST PROPFIND PROPPATCH PUT REBIND REPORT SEARCH UNBIND UNLINK UNLOCK".split()
+)
+REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+ALLOW = ", ".join(sorted(method.decode() for method in METHODS))
+
+_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/([0-9])\.([0-9])")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]+)(/[^?]*)?(\?.*)?", re.DOTALL)
+# RFC 3986's host and port, without the comma of its sub-delims: two Hosts that somebody merged.
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?",
+)
+_HOST_BYTES = 300
+_SLASH = ord("/")
+_HASH = ord("#")  # an int: bytes.__contains__ is five times slower for bytes
+_SPECIAL = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
+_LENGTH_DIGITS = 19
+
+
+Line = tuple[bytes, bytes, bytes]
+"""A request line: method, target, and version, which is `1.0` or `1.1`."""
+
+
+class Head(NamedTuple):
+    """A request up to its body. `target` is in origin form (or `*`), else untouched.
+
+    `host` is empty only when an HTTP/1.0 caller named none. `length` is the body's in bytes, None when it
+    comes in chunks. `keep`: the connection may go on afterwards. `expects`: the caller waits for a 100.
+    """
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: Fields
+    host: bytes
+    length: int | None
+    keep: bool
+    expects: bool
+
+
+def read_line(line: bytes) -> Line | Problem:
+    """Judge a request line, without its CRLF."""
+    parts = line.split(b" ")
+    if len(parts) == 3:
+        method, target, version = parts
+        if version == b"HTTP/1.1" and method in METHODS:
+            return method, target, b"1.1"
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return bad_request("The request line is malformed.")
+    method, target, major, minor = match.groups()
+    if major != b"1" or minor not in b"01":
+        return Problem("version-not-supported", "HTTP/1.1 and HTTP/1.0 are spoken here.")
+    if method in REFUSED_METHODS:
+        detail = f"{method.decode()} is not taken by this proxy."
+        return Problem("method-not-allowed", detail, headers=(("Allow", ALLOW),))
+    if method not in METHODS:
+        return Problem("method-not-implemented", "The method is not one that this proxy knows.")
+    return method, target, b"1." + minor
+
+
+def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
+    """Put a head together. `upgrade`: the caller asks for another protocol; it is served as if it had not,
+    and the connection closes, for it may go on in that protocol."""
+    method, target, version = line
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered in _SPECIAL:
+            # Repeated fields are one list (RFC 9110, 5.3); where a list is not allowed, its comma is refused.
+            found[lowered] = found[lowered] + b"," + value if lowered in found else value
+    host = found.get(b"host")
+    if host is not None:
+        if not _host_is_well_formed(host):
+            return bad_request("The Host header is malformed, or there is more than one.")
+    elif version == b"1.1":
+        return bad_request("The Host header is missing.")
+    length = _length(found, version)
+    if isinstance(length, Problem):
+        return length
+    if target[0] != _SLASH or _HASH in target or not target.isascii():
+        located = _locate(method, target, host)
+        if isinstance(located, Problem):
+            return located
+        target, host = located
+    keep = not upgrade and _keeps(found.get(b"connection"), version)
+    expects = b"expect" in found and _expects(found[b"expect"], version)
+    return Head(method, target, version, headers, host or b"", length, keep, expects)
+
+
+def _length(found: dict[bytes, bytes], version: bytes) -> int | Problem | None:
+    length = found.get(b"content-length")
+    coding = found.get(b"transfer-encoding")
+    if coding is not None:
+        if length is not None:
+            return bad_request("Content-Length and Transfer-Encoding exclude each other.")
+        if version == b"1.0":
+            return bad_request("HTTP/1.0 has no Transfer-Encoding.")
+        if coding.lower() != b"chunked":
+            return Problem("coding-not-implemented", "The only transfer coding taken is: chunked.")
+        return None
+    if length is None:
+        return 0
+    # bytes.isdigit knows ASCII digits only; int() alone would take signs, spaces and underscores.
+    if not length.isdigit() or len(length) > _LENGTH_DIGITS:
+        return bad_request("The Content-Length is malformed, or there is more than one.")
+    return int(length)
+
+
+def _locate(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None] | Problem:
+    """The origin form of a target in another form, and the host it names."""
+    if not target.isascii() or _HASH in target:
+        return bad_request("The request target has a byte that must be escaped.")
+    if target == b"*" and method == b"OPTIONS":
+        return target, host
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        return bad_request("The request target is neither a path nor an http URL.")
+    authority, path, query = match.groups()
+    if not _host_is_well_formed(authority):
+        return bad_request("The authority of the request target is malformed.")
+    if host is not None and host.lower() != authority.lower():
+        return bad_request("The request target names another host than the Host header.")
+    if path is None and query is None and method == b"OPTIONS":
+        return b"*", authority
+    return (path or b"/") + (query or b""), authority
+
+
+@lru_cache(maxsize=1024)
+def _host_is_well_formed(host: bytes) -> bool:
+    return len(host) <= _HOST_BYTES and _HOST.fullmatch(host) is not None
+
+
+def _keeps(connection: bytes | None, version: bytes) -> bool:
+    if connection is None:
+        return version == b"1.1"
+    options = tokens(connection)
+    if b"close" in options:
+        return False
+    return version == b"1.1" or b"keep-alive" in options
+
+
+def _expects(expect: bytes, version: bytes) -> bool:
+    """Other expectations are ignored, and all of an HTTP/1.0 caller (RFC 9110, 10.1.1)."""
+    return expect.lower() == b"100-continue" and version == b"1.1"
+
+
+def tokens(value: bytes) -> Sequence[bytes]:
+    """The members of a comma-separated list, in lower case."""
+    return [token.strip(b" \t") for token in value.lower().split(b",")]

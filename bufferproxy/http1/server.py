@@ -1,0 +1,409 @@
+"""The server's half of the wire: bytes from a caller into exchanges, one at a time, and answers back.
+
+No task, timer, lock or closure belongs to a request. A connection is a state and a deadline:
+
+    HEAD --> BODY --> ANSWERING --> HEAD ...      the ordinary round (most requests skip BODY)
+      \\        \\--> SKIPPING ------^             refused by its head; the rest of its body is thrown away
+       \\-------\\--> CLOSING                     the last answer is on its way, or nothing more is said
+
+What follows the request being answered is kept back unread, so nothing behind a request can spoil its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import Any, ClassVar, cast
+
+from bufferproxy.http1.bodies import ChunkedBody, SizedBody, too_large
+from bufferproxy.http1.endpoint import Endpoint
+from bufferproxy.http1.exchange import Exchange
+from bufferproxy.http1.framing import Head
+from bufferproxy.http1.heads import END, PartialHead
+from bufferproxy.http1.limits import HELD_BYTES, LINGER, SKIP, STREAM_BYTES
+from bufferproxy.http1.problems import Problem, bad_request, render
+from bufferproxy.http1.replies import CONTINUE, framed, status_line
+
+logger = logging.getLogger(__name__)
+
+HEAD, BODY, SKIPPING, ANSWERING, CLOSING = range(5)
+
+_JOIN_BYTES = 64 * 1024
+"""A body up to this is copied behind its head, to go out in one write; a larger one is not copied."""
+
+
+class Connection(asyncio.Protocol):
+    """One caller's connection. uvicorn makes it, through `protocol_class`."""
+
+    endpoint: ClassVar[Endpoint]
+    alpn_protocols: ClassVar[list[str]] = ["http/1.1"]
+
+    def __init__(
+        self,
+        config: Any = None,
+        server_state: Any = None,
+        app_state: Any = None,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.deadline = inf
+        """By `Clock.now`: when `expire` is due."""
+        self._server_connections: set[Any] = set() if server_state is None else server_state.connections
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._client = ""
+        self._scheme = "http"
+        self._phase = HEAD
+        self._partial: PartialHead | None = None
+        self._exchange: Exchange | None = None
+        self._body: SizedBody | ChunkedBody | None = None
+        self._pending = b""
+        self._turning = False
+        self._reading = True
+        self._writable = True
+        self._unsent = 0
+        self._draining = False
+        self._ended = False
+        self._lingering = False
+
+    # --- what asyncio calls -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._client = peer[0] if isinstance(peer, tuple) else ""
+        self._scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
+        self._server_connections.add(self)
+        self.endpoint.connections.add(self)
+        self.endpoint.empty.clear()
+        self._set_deadline(self.endpoint.limits.idle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server_connections.discard(self)
+        connections = self.endpoint.connections
+        connections.discard(self)
+        if not connections:
+            self.endpoint.empty.set()
+        self._hang_up()
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase >= ANSWERING or self._pending or not self._writable:
+            self._hold(data)
+        else:
+            self._turn(data)
+
+    def eof_received(self) -> bool:
+        """The caller sends no more. Returns whether the connection stays, to be answered on."""
+        self._ended = True
+        if self._scheme == "https" or self._phase == CLOSING:
+            return False
+        if self._pending and self._phase != ANSWERING:
+            return True
+        return self._at_end()
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._unsent = self._transport.get_write_buffer_size()
+        self._set_deadline(self.endpoint.limits.idle)
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if self._phase == ANSWERING:
+            self.deadline = inf
+        elif self._phase != CLOSING:
+            self._set_deadline(self.endpoint.limits.idle)
+            self._resume()
+
+    # --- what uvicorn and the listener call -------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Finish the exchange under way, then close."""
+        self._draining = True
+        if self._phase == HEAD and not self._partial and not self._pending:
+            self._close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        if not self._writable or (self._phase == CLOSING and not self._lingering):
+            self._check_progress(now)
+        elif self._phase == HEAD and self._partial:
+            self._refuse(Problem("receive-timeout", "The headers did not arrive in time."))
+        elif self._phase == BODY:
+            self._refuse(Problem("receive-timeout", "The body did not arrive in time."))
+        else:
+            self._close()
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def _turn(self, data: bytes) -> None:
+        """Take requests out of `data`, until one has to be waited for."""
+        self._turning = True
+        while data:
+            phase = self._phase
+            if phase >= ANSWERING or not self._writable:
+                self._hold(data)
+                break
+            data = self._read_head(data) if phase == HEAD else self._read_body(data)
+        self._turning = False
+
+    def _read_head(self, data: bytes) -> bytes:
+        end = data.find(END) + len(END)
+        # data[0]: an empty line before the request is PartialHead's affair, as is a head that is large.
+        if self._partial is not None or end < len(END) or end > self.endpoint.small_head or data[0] == 0x0D:
+            return self._read_partial(data)
+        if end == len(data):
+            return self._take_head(data, b"")
+        return self._take_head(data[:end], data[end:])
+
+    def _read_partial(self, data: bytes) -> bytes:
+        partial = self._partial
+        if partial is None:
+            partial = self._partial = PartialHead(self.endpoint.limits)
+        begun = bool(partial)
+        taken = partial.feed(data)
+        if taken is None:
+            if partial and not begun:
+                self._set_deadline(self.endpoint.limits.headers)
+            return b""
+        self._partial = None
+        if isinstance(taken, Problem):
+            return self._refuse(taken)
+        return self._take_head(*taken)
+
+    def _take_head(self, data: bytes, rest: bytes) -> bytes:
+        head = self.endpoint.heads.parse(data)
+        if isinstance(head, Problem):
+            return self._refuse(head)
+        exchange = self._exchange = Exchange(self, head, self._client, self._scheme)
+        try:
+            allowed = self.endpoint.handler.begin(exchange)
+        except Exception:
+            logger.exception("the handler failed on %r", exchange)
+            return self._fail()
+        if not isinstance(allowed, int):
+            return self._decline(exchange, allowed, head, rest)
+        length = head.length
+        if length is None:
+            self._body = ChunkedBody(allowed, self.endpoint.limits)
+        elif length > allowed:
+            return self._decline(exchange, self._told(too_large(allowed)), head, rest)
+        elif length <= len(rest):
+            exchange.body = rest[:length]
+            self._handle(exchange)
+            return rest[length:]
+        else:
+            self._body = SizedBody(length)
+        self._phase = BODY
+        self._set_deadline(self.endpoint.limits.body)
+        if head.expects and not rest:
+            self._transport.write(CONTINUE)
+        return rest
+
+    def _read_body(self, data: bytes) -> bytes:
+        body = cast("SizedBody | ChunkedBody", self._body)
+        rest = body.feed(data)
+        if rest is None:
+            return b""
+        if isinstance(rest, Problem):
+            return self._refuse(rest)
+        self._body = None
+        if self._phase == SKIPPING:
+            self._next()
+        else:
+            exchange = cast("Exchange", self._exchange)
+            exchange.body = body.whole()
+            self._handle(exchange)
+        return rest
+
+    def _handle(self, exchange: Exchange) -> None:
+        self._phase = ANSWERING
+        self.deadline = inf
+        exchange.received_at = self.endpoint.clock.now()
+        try:
+            self.endpoint.handler.handle(exchange)
+        except Exception:
+            logger.exception("the handler failed on %r", exchange)
+            self._fail()
+
+    def _fail(self) -> bytes:
+        """A handler broke its promise not to raise. The caller learns that nothing is certain."""
+        self._transport.abort()
+        self._phase = CLOSING
+        return b""
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what cannot be read yet; when it is too much, stop the caller."""
+        if self._phase == CLOSING:
+            return
+        self._pending += data
+        if self._reading and len(self._pending) > HELD_BYTES:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Go on with what was kept back, and, where it was all, with the end."""
+        if self._phase < ANSWERING and self._writable:
+            data, self._pending = self._pending, b""
+            if not self._reading:
+                self._reading = True
+                self._transport.resume_reading()
+            self._turn(data)
+        if not self._ended or self._phase == CLOSING or (self._pending and self._phase != ANSWERING):
+            return
+        if not self._at_end():
+            self._close()
+
+    def _at_end(self) -> bool:
+        """The caller sends no more and all it sent is read. Returns whether it is still to be answered.
+
+        A half-closed connection looks like one that was given up. Whoever is answered at once gets the
+        answer; a caller that is held counts as gone, for it must not keep a place in the queue.
+        """
+        exchange = self._exchange
+        if self._phase == ANSWERING and exchange is not None:
+            if exchange.on_hangup is None and exchange.stream_open is None:
+                return True
+            self._hang_up()
+            return False
+        if self._phase == BODY or self._partial:
+            self._refuse(bad_request("The request ends before its end."))
+            return True
+        return False
+
+    def _hang_up(self) -> None:
+        self._phase = CLOSING
+        self._pending = b""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.hang_up()
+
+    # --- answering --------------------------------------------------------------------------------------
+
+    def date_line(self) -> bytes:
+        return self.endpoint.date_line()
+
+    def closing(self, exchange: Exchange) -> bool:
+        return self._draining or not exchange.keep
+
+    def answer(self, head: bytes, body: bytes, *, close: bool) -> None:
+        self._exchange = None
+        if len(body) > _JOIN_BYTES:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head + body)
+        if close:
+            self._close()
+        else:
+            self._next()
+
+    def push(self, data: bytes) -> bool:
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > STREAM_BYTES:
+            self._transport.abort()
+        return self._writable
+
+    def held(self) -> None:
+        if self._ended and not self._turning:
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def cut(self, data: bytes) -> None:
+        self._exchange = None
+        if data:
+            self._transport.write(data)
+        self._close()
+
+    def _next(self) -> None:
+        """The exchange is over; the connection goes on."""
+        self._phase = HEAD
+        self._set_deadline(self.endpoint.limits.idle)
+        if self._turning:
+            return
+        if self._pending or self._ended:
+            # Not from here: whoever answered is not to find itself answering the next request as well.
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _decline(self, exchange: Exchange, problem: Problem, head: Head, rest: bytes) -> bytes:
+        """Refuse a request by its head. Its body, when short and surely coming, is skipped."""
+        length = head.length
+        here = length is not None and length <= len(rest)
+        if length is None or not (here or (length <= SKIP and not head.expects)):
+            self._refuse(problem, told=True)
+            return b""
+        exchange.refuse(problem)
+        if self._phase == CLOSING or not length:
+            return rest
+        self._body = SizedBody(length)
+        self._phase = SKIPPING
+        self._set_deadline(self.endpoint.limits.body)
+        return rest
+
+    def _refuse(self, problem: Problem, *, told: bool = False) -> bytes:
+        """Refuse and close: where the next request would begin is unknown, or too far away."""
+        if not told:
+            self._told(problem)
+        status, head, body = render(problem)
+        exchange, self._exchange = self._exchange, None
+        head_only = exchange is not None and exchange.method == b"HEAD"
+        lines = status_line(status) + self.date_line() + head
+        lines, _ = framed(lines, status, len(body), head_only=head_only, close=True, old=False)
+        self._transport.write(lines if head_only else lines + body)
+        self._linger()
+        return b""
+
+    def _told(self, problem: Problem) -> Problem:
+        """The handler knows of its own refusals; those made here are told to whoever counts."""
+        if self.endpoint.refused is not None:
+            self.endpoint.refused(problem)
+        return problem
+
+    # --- closing ----------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Close when all is sent."""
+        if self._pending and not self._lingering:
+            self._linger()
+            return
+        self._phase = CLOSING
+        self._lingering = False
+        self._unsent = self._transport.get_write_buffer_size()
+        self._set_deadline(self.endpoint.limits.idle)
+        self._transport.close()
+
+    def _linger(self) -> None:
+        """Say that no more comes, and throw away what is still sent, for a while: see LINGER."""
+        self._pending = b""
+        self._partial = None
+        self._body = None
+        if self._ended or not self._transport.can_write_eof():
+            self._close()
+            return
+        self._phase = CLOSING
+        self._lingering = True
+        self._set_deadline(LINGER)
+        self._transport.write_eof()
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _check_progress(self, now: float) -> None:
+        """A caller that takes nothing of what it was sent is cut off; a slow one is not."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent >= self._unsent:
+            self._transport.abort()
+            return
+        self._unsent = unsent
+        self.deadline = now + self.endpoint.limits.idle
+
+    def _set_deadline(self, seconds: float) -> None:
+        self.deadline = self.endpoint.clock.now() + seconds
+
+    def __repr__(self) -> str:
+        phase = ("head", "body", "skipping", "answering", "closing")[self._phase]
+        return f"<Connection {self._client} {phase} {len(self._pending)} bytes held>"
+
+
+def protocol_class(endpoint: Endpoint) -> type[Connection]:
+    """The class for uvicorn's `Config(http=...)`."""
+    return type("Connection", (Connection,), {"endpoint": endpoint})
