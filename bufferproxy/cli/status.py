@@ -10,6 +10,7 @@ import typer
 
 from bufferproxy.cli.client import AdminClient, admin_url
 from bufferproxy.cli.options import AdminUrl, ConfigFile, Output, OutputForm, print_json
+from bufferproxy.errors import NotFound
 
 Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Only this one.")]
 
@@ -22,14 +23,22 @@ def status(
 ) -> None:
     """Backlog, rate and state of each service, now."""
     client = AdminClient(admin_url(admin, config))
-    if service is None:
-        answer = client.get("/api/v1/services")["services"]
-    else:
-        answer = client.get(f"/api/v1/services/{quote(service, safe='')}")
+    answer = _all(client) if service is None else _one(client, service)
     if output is Output.JSON:
         print_json(answer)
     else:
         _print_table(answer if isinstance(answer, list) else [answer])
+
+
+def _all(client: AdminClient) -> Any:
+    return client.get("/api/v1/services")["services"]
+
+
+def _one(client: AdminClient, service: str) -> Any:
+    try:
+        return client.get(f"/api/v1/services/{quote(service, safe='')}")
+    except NotFound as missing:
+        raise NotFound(f"{client.url}: there is no service {service}") from missing
 
 
 def _print_table(services: list[dict[str, Any]]) -> None:

@@ -29,6 +29,10 @@ class _Skip(Exception):
     """The value is wrong and its problem is noted."""
 
 
+class _Enough(Exception):
+    """So much is wrong that nothing more is looked at."""
+
+
 class Document:
     """`root` is None when there is nothing in the file that could be looked at. `broken`: what is known to
     be wrong already."""
@@ -55,7 +59,7 @@ class Document:
             before = text[: wrong.position]
             line_start = before.rfind("\n") + 1
             spot = Spot(before.count("\n") + 1, len(before) - line_start + 1)
-            self._wrong(("yaml",), f"the character #x{ord(str(wrong.character)):04x} is not allowed", spot)
+            self._wrong(("yaml",), f"the character #x{wrong.character:04x} is not allowed", spot)
         except RecursionError:
             self._wrong(("yaml",), "nested too deeply", Spot(1, 1))
         else:
@@ -71,7 +75,7 @@ class Document:
             return
         try:
             self.root = self._node(composed, None, ())
-        except _Skip:
+        except (_Skip, _Enough):
             self.root = None
 
     def _node(self, node: yaml.Node, key: yaml.Node | None, path: Path) -> Node:
@@ -80,7 +84,8 @@ class Document:
         if node in self._within:
             raise self._wrong(path, "contains itself", origin.value)
         if self._nodes > _MOST_NODES:
-            raise self._wrong(path, "the file has more values than any configuration needs", origin.value)
+            self._wrong(path, "the file has more values than any configuration needs", origin.value)
+            raise _Enough
         if node.tag not in _TAGS:
             raise self._wrong(path, f"the tag {node.tag} is not known here: leave it out", origin.value)
         self._within.append(node)

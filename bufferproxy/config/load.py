@@ -103,7 +103,7 @@ def _build(raw: Any, broken: list[Path], checks: Iterable[Check]) -> tuple[Setti
         except ValidationError as failure:
             wrong = problems_of(failure)
             # The first look sees every field; later ones would only tell of our own cuts.
-            found = [each for each in wrong if not _inside(each.path, cut)] if found is None else found
+            found = [each for each in wrong if not _known(each, broken)] if found is None else found
             mended = [path for each in wrong if (path := _mended(raw, each)) is not None]
             cut += mended
             if not mended:
@@ -116,6 +116,12 @@ def _build(raw: Any, broken: list[Path], checks: Iterable[Check]) -> tuple[Setti
             if not any(_inside(path, cut) for path in (problem.path, *problem.also)):
                 found.append(problem)
     return settings, found
+
+
+def _known(problem: Problem, broken: list[Path]) -> bool:
+    """Whether it only follows from what could not be read: something in it, or around it, is not there."""
+    missed = problem.kind == "value" and any(within(gone, problem.path) for gone in broken)
+    return missed or _inside(problem.path, broken)
 
 
 def _inside(path: Path, cut: list[Path]) -> bool:

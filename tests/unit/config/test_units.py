@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bufferproxy.config import units
 
 NUMBERS = st.one_of(
-    st.integers(1, 10**6).map(str),
+    st.integers(1, 10**5).map(str),
     st.decimals("0.001", "99999", places=3, allow_nan=False).map(lambda number: f"{number:f}"),
 )
 
