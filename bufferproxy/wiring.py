@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 
@@ -30,11 +30,12 @@ from bufferproxy.clock import SystemClock
 from bufferproxy.config.load import Loaded
 from bufferproxy.config.not_yet import not_yet
 from bufferproxy.config.show import rows
+from bufferproxy.errors import LogUnavailable
 from bufferproxy.http1.endpoint import Endpoint
 from bufferproxy.http1.forwarding import pseudonym
 from bufferproxy.http1.listener import Listener, Tls
 from bufferproxy.http1.problems import Problem
-from bufferproxy.log.contract import Log
+from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.open import open_log
 from bufferproxy.observe.events import Events, Refused
 from bufferproxy.observe.lag import LoopLag
@@ -49,6 +50,9 @@ from bufferproxy.stand import Stand
 from bufferproxy.standing import AdminRequests
 
 logger = structlog.get_logger("bufferproxy")
+
+PATIENCE = 10.0
+"""Seconds that a log may take to answer at the start."""
 
 Role = Literal["all", "proxy", "worker"]
 
@@ -105,12 +109,13 @@ class Replica:
             watch = LogWatch(log, self.clock)
             checks = (watch.check, self.draining.check, self.progress.check)
             readiness = Readiness(checks, self.clock, self.events.emit)
-            for background in (watch, readiness, LoopLag(self.clock, self.events.emit), self.rates):
+            for background in (watch, LoopLag(self.clock, self.events.emit), self.rates):
                 self._spawn(background.run(), stack)
             admin = await self._start_admin(stack, readiness)
             await self._start_services(stack, log)
             view = await self._start_results(stack, log) if self.accepts else None
             data = await self._start_data_plane(stack, log, view) if view is not None else None
+            self._spawn(readiness.run(), stack)
             stack.callback(self.draining.begin)
             logger.info(
                 "ready",
@@ -137,7 +142,7 @@ class Replica:
             self.stands.append(stand)
             self.metrics.register(name, stand.gauges)
             self.snapshots.register(name, stand.standing, stand.gauges)
-            await stand.survey.look()
+            await self._insist(stand.survey.look)
             stand.begin_counting()
             self._spawn(stand.survey.run(), stack)
             self._spawn(stand.account_for_held(), stack)
@@ -156,7 +161,13 @@ class Replica:
             for name, service in settings.services.items()
         ]
         view = ResultsView(log, index, services, self.clock)
-        tail = await view.start()
+        tails: list[LogTail] = []
+
+        async def start() -> None:
+            tails.append(await view.start())
+
+        await self._insist(start)
+        tail = tails[0]
         stack.push_async_callback(tail.close)
         self._spawn(view.run(tail), stack)
         return view
@@ -210,6 +221,17 @@ class Replica:
         await server.start()
         stack.push_async_callback(server.stop)
         return server
+
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A new Kafka makes its own topics when it is first asked: give it time before giving up."""
+        deadline = self.clock.now() + PATIENCE
+        while True:
+            try:
+                return await work()
+            except LogUnavailable:
+                if self.clock.now() > deadline:
+                    raise
+                await self.clock.sleep(0.2)
 
     def _flying(self, id_: str) -> bool:
         return any(stand.worker is not None and stand.worker.flies(id_) for stand in self.stands)
