@@ -38,6 +38,8 @@ class Service:
 
     async def connect(self) -> Connection | Failure:
         """From the target whose turn it is; from the next one when that cannot be reached."""
+        if len(self._turn) == 1:
+            return await self._turn[0].acquire()
         failure = Failure(Phase.CONNECT, Kind.REFUSED, sent=False, detail="no target")
         for index in self._balance.order(self._clock.now()):
             found = await self._turn[index].acquire()

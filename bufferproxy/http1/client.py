@@ -111,7 +111,8 @@ class Connection(asyncio.Protocol):
         else:
             transport.write(head)
             transport.write(body)
-        self._watch(self._started_at)
+        if self._timer is None or self._timer_at > self._started_at + min(deadlines):
+            self._watch(self._started_at)
         return waiter
 
     def close(self) -> None:
@@ -162,16 +163,22 @@ class Connection(asyncio.Protocol):
             self._fail(Phase.REPLY, result.kind, result.detail)
 
     def eof_received(self) -> None:
+        # Only this is the service's own end of the stream, over TLS (by uvloop) with its close_notify.
+        # connection_lost also comes when this side closes, and would make a whole reply of half a one.
         self._why = "the service closed it"
         if self._waiter is not None:
-            self._stream_ended(None)
+            reply = self._reader.finish()
+            if reply is None:
+                self._stream_ended(Kind.CLOSED)
+            else:
+                self._end(reply, reusable=False)
         # Returning None closes the transport: a service that only shuts its sending side has no more to say.
 
     def connection_lost(self, error: Exception | None) -> None:
         if error is not None:
             self._why = str(error) or type(error).__name__
         if self._waiter is not None:
-            self._stream_ended(error)
+            self._stream_ended(Kind.CLOSED if error is None else Kind.RESET)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -185,12 +192,7 @@ class Connection(asyncio.Protocol):
     def _open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def _stream_ended(self, error: Exception | None) -> None:
-        reply = self._reader.finish() if error is None else None
-        if reply is not None:
-            self._end(reply, reusable=False)
-            return
-        kind = Kind.CLOSED if error is None else Kind.RESET
+    def _stream_ended(self, kind: Kind) -> None:
         self._fail(self._phase, kind, f"{_WHERE[self._phase]}: {self._why}")
 
     def _fail(self, phase: Phase, kind: Kind, detail: str) -> None:
@@ -198,6 +200,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, result: Reply | Failure, *, reusable: bool) -> None:
         waiter = cast("asyncio.Future[Reply | Failure]", self._waiter)
+        in_order = isinstance(result, Reply) and self._phase is not Phase.SEND and not result.too_large
         self._waiter = None
         self._phase = Phase.CONNECT
         keep = IDLE
@@ -207,7 +210,10 @@ class Connection(asyncio.Protocol):
             self._fresh_until = self._clock.now() + keep
         elif self._transport is not None:
             self._why = "the last exchange ended it"
-            self._transport.abort()
+            if in_order:
+                self._transport.close()
+            else:
+                self._transport.abort()  # nothing that is still on its way matters
         if not waiter.done():
             waiter.set_result(result)
 

@@ -40,6 +40,8 @@ def client_tls(
     authorities. Raises OSError (ssl.SSLError is one) for files that do not serve."""
     context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     context.set_alpn_protocols(["http/1.1"])
+    # A stream that ends without a farewell is cut, not ended: Python's default would hide the difference.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if cert_file is not None:
         context.load_cert_chain(str(cert_file), None if key_file is None else str(key_file))
     return context

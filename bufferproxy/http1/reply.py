@@ -99,7 +99,6 @@ class ReplyReader:
         "_declared",
         "_done",
         "_head_request",
-        "_head_size",
         "_headers_done",
         "_length_at",
         "_limits",
@@ -127,7 +126,7 @@ class ReplyReader:
     def begin(self, *, head_request: bool) -> None:
         """Forget the last reply; the next one answers a HEAD, or not."""
         self._head_request = head_request
-        self._head_size = self._received = 0
+        self._received = 0
         self._malformed: Malformed | None = None
         self._done = False
         self.reusable = True
@@ -148,6 +147,8 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> Reply | Malformed | None:
         """None: more is needed. What follows a complete reply spoils the connection, not the reply."""
+        if not self._headers_done:
+            self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -156,10 +157,8 @@ class ReplyReader:
                 return self._malformed or Malformed(Kind.GARBAGE, f"not a reply in HTTP: {error}")
         if self._done:
             return self._reply()
-        if not self._headers_done:
-            self._received += len(data)
-            if self._received > self._limits.head:
-                return self._too_much_head()
+        if not self._headers_done and self._received > self._limits.head:
+            return self._too_much_head()
         return None
 
     def finish(self) -> Reply | None:
@@ -173,16 +172,13 @@ class ReplyReader:
     def on_message_begin(self) -> None:
         if self._done:
             raise _Stop
-        self._count(len(b"HTTP/1.1 200 \r\n\r\n"))  # so that 1xx without end have one
 
     def on_status(self, reason: bytes) -> None:
-        self._count(len(reason))
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._headers_done:
             return  # a trailer: dropped
-        self._count(len(name) + len(value) + 4)
         special = _SPECIAL.get(name.lower())
         if special is None:
             self._lines.append(b"%b: %b\r\n" % (name, value))
@@ -199,6 +195,8 @@ class ReplyReader:
             self._refuse(f"status {status} is not an answer")
         if status < 200:
             return
+        if self._received > self._limits.head:  # else no need to count: it came with fewer bytes than that
+            self._measure()
         self._headers_done = True
         if self._close or (version == "1.0" and (not self._persist or self._chunked)):
             self.reusable = False
@@ -298,9 +296,8 @@ class ReplyReader:
         else:
             self._lines.append(b"Content-Length: %d\r\n" % length)
 
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._limits.head:
+    def _measure(self) -> None:
+        if len(self._reason) + sum(map(len, self._lines)) > self._limits.head:
             self._malformed = self._too_much_head()
             raise _Stop
 

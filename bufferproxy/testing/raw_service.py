@@ -9,6 +9,7 @@ well-formed or not. On loopback, one connection after the other or many at once.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 import time
@@ -61,8 +62,13 @@ class Peer:
         """Say no more, but keep listening."""
         self._writer.write_eof()
 
+    def cut(self) -> None:
+        """FIN without a farewell: over TLS the stream ends without a close_notify."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as connection:
+            connection.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
-        """RST: what was written but not read may be lost."""
+        """RST: what was written and not yet read may be lost."""
         connection = self._writer.get_extra_info("socket")
         if connection is None or connection.fileno() < 0:
             return  # closed already

@@ -193,6 +193,19 @@ async def test_a_reset_in_the_middle_of_the_reply_is_a_reset() -> None:
         assert (failure.phase, failure.kind, failure.sent) == (Phase.REPLY, Kind.RESET, True)
 
 
+@pytest.mark.parametrize("how", ["abort", "close"])
+async def test_half_a_reply_without_a_length_is_not_taken_for_a_whole_one(how: str) -> None:
+    async with RawService(raw.silent(raw.head() + b"half of it")) as service:
+        connection = Watched(service.url)
+        await asyncio.get_running_loop().create_connection(lambda: connection, "127.0.0.1", service.port)
+        answer = connection.exchange(GET, b"", head_request=False, deadlines=LATER)
+        await connection.heard.wait()
+        getattr(connection, how)()
+        failure = await answer
+        assert isinstance(failure, Failure)
+        assert (failure.phase, failure.kind, failure.sent) == (Phase.REPLY, Kind.CLOSED, True)
+
+
 async def test_a_service_that_does_not_read_fails_the_send() -> None:
     service = RawService(hearing=raw.deaf, receive_buffer=4096)
     failure = await once(service, body=b"x" * (16 << 20), deadlines=SOON)
@@ -359,3 +372,24 @@ async def test_a_certificate_for_another_name_is_refused(certificate: tuple[Path
             Kind.TLS,
             Kind.REFUSED,
         }  # ::1, where nobody listens, may be tried last
+
+
+async def test_over_tls_a_farewell_ends_a_body_without_a_length(certificate: tuple[Path, Path]) -> None:
+    service = RawService(raw.until_close(b"whole"), tls=server_tls(certificate))
+    async with service, connected(service.url, tls=client_tls(certificate[0])) as connection:
+        reply = await connection.exchange(GET, b"", head_request=False, deadlines=LATER)
+        assert isinstance(reply, Reply)
+        assert reply.body == b"whole"
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})])  # asyncio's own TLS hides it
+async def test_over_tls_a_cut_does_not_end_a_body_without_a_length(certificate: tuple[Path, Path]) -> None:
+    async def cut(peer: raw.Peer, _: raw.Received) -> None:
+        await peer.write(raw.head() + b"half")
+        peer.cut()
+
+    service = RawService(cut, tls=server_tls(certificate))
+    async with service, connected(service.url, tls=client_tls(certificate[0])) as connection:
+        failure = await connection.exchange(GET, b"", head_request=False, deadlines=LATER)
+        assert isinstance(failure, Failure)
+        assert (failure.phase, failure.sent) == (Phase.REPLY, True)
