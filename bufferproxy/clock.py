@@ -6,7 +6,14 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Timer(Protocol):
+    def cancel(self) -> None:
+        """Harmless when it has rung."""
+        ...
 
 
 class Clock(Protocol):
@@ -19,6 +26,10 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` on the loop in so many seconds: for what waits without a task."""
+        ...
 
     def random(self) -> float:
         """Uniform in [0, 1): for jitter, never for secrets."""
@@ -38,6 +49,10 @@ class SystemClock:
     wall = staticmethod(time.time)
     random = staticmethod(random.random)
     sleep = staticmethod(asyncio.sleep)
+
+    @staticmethod
+    def call_later(seconds: float, callback: Callable[[], object]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
     def nonce(self) -> bytes:
         # One read of the system's generator serves 256 nonces: a system call each would cost more than

@@ -66,7 +66,7 @@ class Stand:
         settler = Settler(self.name, self._names, log, self._clock, emit)
         self.worker = worker = Worker(self._plan, deliverer, self.pacer, settler, self._clock, emit)
         topics = (self._names.requests, self._names.delayed)
-        self._reader = await log.reader(self._names.group, topics, worker)
+        self._reader = await log.reader(self._names.group, topics, worker.leases)
         return worker.run(self._reader)
 
     async def stop_draining(self, grace: float) -> None:

@@ -8,7 +8,7 @@ from bufferproxy.accept.routing import Match
 from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.service import AdaptiveConcurrency, Service
 from bufferproxy.config.settings import Settings
-from bufferproxy.drain.worker import Plan
+from bufferproxy.drain.plan import Plan
 from bufferproxy.http1 import limits
 from bufferproxy.log.contract import Topic
 from bufferproxy.log.topics import ServiceTopics, topics_of

@@ -26,13 +26,14 @@ class Committer:
             await self.commit()
 
     async def commit(self, among: Collection[Partition] | None = None) -> None:
-        """Commit what has moved (in `among`, or anywhere). What cannot be committed now is kept for the
-        next time; what is refused belongs to somebody else, and `lost` will come."""
+        """Commit what has moved (in `among`, or anywhere). What cannot be committed now is kept for the next
+        time. So is what is refused: either it was granted anew meanwhile, and counts under its new epoch, or
+        it belongs to somebody else, and `lost` will come and make us forget it."""
         offsets = self._holding.committable(among)
         if not offsets:
             return
         try:
-            await self._reader.commit(offsets)
+            self._holding.not_committed(await self._reader.commit(offsets))
         except LogUnavailable:
             self._holding.not_committed(offsets)
         except BaseException:

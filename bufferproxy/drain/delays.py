@@ -15,6 +15,9 @@ from bufferproxy.drain.lanes import Item
 from bufferproxy.records import Partition
 from bufferproxy.settle.tiers import due
 
+LOOK = 10.0
+"""Seconds after which the time of day is looked at again: it may have been set, or the machine suspended."""
+
 
 class Delays:
     """`ready(item)` takes what is due; `hop(item)` appends what is not to its next tier and settles it."""
@@ -40,14 +43,16 @@ class Delays:
         return sum(map(len, self._tiers.values()))
 
     async def run(self) -> None:
+        """Until cancelled."""
         while True:
-            wait = self._let_go()
             self._changed.clear()
-            sleeping = asyncio.ensure_future(self._changed.wait())
+            wait = self._let_go()
+            timer = None if wait is None else self._clock.call_later(min(wait, LOOK), self._changed.set)
             try:
-                await asyncio.wait((sleeping,), timeout=wait)
+                await self._changed.wait()
             finally:
-                sleeping.cancel()
+                if timer is not None:
+                    timer.cancel()
 
     def _let_go(self) -> float | None:
         """Pass on every head whose wait is over; seconds until the next one's is, None without any."""
@@ -55,13 +60,12 @@ class Delays:
         soonest: int | None = None
         for tier in self._tiers.values():
             while tier:
-                item = tier[0]
-                hop_at = item.request.hop_at or 0
-                if hop_at > now_ms and not due(item.request, now_ms):
+                request = tier[0].request
+                hop_at, is_due = request.hop_at or 0, due(request, now_ms)
+                if hop_at > now_ms and not is_due:
                     soonest = hop_at if soonest is None else min(soonest, hop_at)
                     break
-                tier.popleft()
-                (self._ready if due(item.request, now_ms) else self._hop)(item)
+                (self._ready if is_due else self._hop)(tier.popleft())
         return None if soonest is None else max(0.001, (soonest - now_ms) / 1000)
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ has no order to keep. Memory is bounded by the windows: what is in a lane is ope
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection
@@ -74,7 +75,10 @@ class Lanes(ABC):
             try:
                 await taker
             except asyncio.CancelledError:
-                if taker.done() and not taker.cancelled():
+                if taker.cancelled():
+                    with contextlib.suppress(ValueError):  # `_wake` may have met it first
+                        self._takers.remove(taker)
+                else:
                     self._wake()  # it was our turn: let another have it
                 raise
 
@@ -105,7 +109,8 @@ class FreeLane(Lanes):
 
     def put_back(self, item: Item) -> None:
         (self._due if item.due else self._fresh).appendleft(item)
-        self._wake()
+        if self._takers:
+            self._wake()
 
     def ended(self, item: Item) -> None:
         pass
@@ -127,49 +132,52 @@ class FreeLane(Lanes):
 
 
 class KeyedLanes(Lanes):
-    """`order: key`, and `order: strict` with `single`: then all share one lane, keys or not."""
+    """`order: key`, and `order: strict` with `single`: then all share one lane, keys or not.
+
+    A lane's head is ready or taken, and its followers wait behind it. What is told of an item that is no
+    longer a head is about a partition that has left us since: its records come again to who holds it now.
+    """
 
     def __init__(self, *, single: bool = False) -> None:
         super().__init__()
         self._single = single
         self._ready: deque[Item] = deque()
+        self._heads: dict[bytes, Item] = {}
         self._behind: dict[bytes, deque[Item]] = {}
-        """Followers of each key that has one ready or taken."""
+        """Of the heads that have followers."""
 
     def offer(self, item: Item) -> None:
         key = self._lane_of(item)
         if key is not None:
-            behind = self._behind.get(key)
-            if behind is not None:
-                behind.append(item)
+            if key in self._heads:
+                self._behind.setdefault(key, deque()).append(item)
                 return
-            self._behind[key] = deque()
-        self._ready.append(item)
-        self._wake()
+            self._heads[key] = item
+        self._make_ready(item)
 
     def put_back(self, item: Item) -> None:
-        self._ready.appendleft(item)
-        self._wake()
+        key = self._lane_of(item)
+        if key is None or self._heads.get(key) is item:
+            self._ready.appendleft(item)
+            if self._takers:
+                self._wake()
 
     def ended(self, item: Item) -> None:
         key = self._lane_of(item)
-        if key is None:
-            return
-        behind = self._behind[key]
-        if behind:
-            self._ready.append(behind.popleft())
-            self._wake()
-        else:
-            del self._behind[key]
+        if key is not None and self._heads.get(key) is item:
+            self._follow(key)
 
     def discard(self, partitions: Collection[Partition]) -> None:
-        kept = deque(item for item in self._ready if item.partition not in partitions)
-        gone = [item for item in self._ready if item.partition in partitions]
-        for key, behind in self._behind.items():
-            self._behind[key] = deque(item for item in behind if item.partition not in partitions)
-        self._ready = kept
-        for item in gone:
-            self.ended(item)
+        for key, behind in tuple(self._behind.items()):
+            kept = deque(item for item in behind if item.partition not in partitions)
+            if kept:
+                self._behind[key] = kept
+            else:
+                del self._behind[key]
+        self._ready = deque(item for item in self._ready if item.partition not in partitions)
+        for key, head in tuple(self._heads.items()):
+            if head.partition in partitions:
+                self._follow(key)
 
     def __len__(self) -> int:
         return len(self._ready) + sum(map(len, self._behind.values()))
@@ -179,3 +187,19 @@ class KeyedLanes(Lanes):
 
     def _lane_of(self, item: Item) -> bytes | None:
         return b"" if self._single else item.request.key
+
+    def _follow(self, key: bytes) -> None:
+        """The head of this lane is gone: the next one takes its place."""
+        behind = self._behind.get(key)
+        if behind is None:
+            del self._heads[key]
+            return
+        head = self._heads[key] = behind.popleft()
+        if not behind:
+            del self._behind[key]
+        self._make_ready(head)
+
+    def _make_ready(self, item: Item) -> None:
+        self._ready.append(item)
+        if self._takers:
+            self._wake()

@@ -12,10 +12,14 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from bufferproxy.clock import Clock
+from bufferproxy.clock import Clock, Timer
 from bufferproxy.observe.events import Emit, Held, Rested
 from bufferproxy.policy.bucket import TokenBucket
 from bufferproxy.policy.rest import Rest
+
+TICK = 0.001
+"""Seconds. uvloop rounds timers to these, and one that rings a moment too early would be set anew again and
+again until the moment has passed. Half of what the bucket may catch up (`policy/bucket.py`)."""
 
 
 class Pacer:
@@ -26,8 +30,8 @@ class Pacer:
         self._emit = emit
         self._rest = Rest()
         self._paused = False
-        self._connecting = _Queue(self._before_connect, clock)
-        self._sending = _Queue(self._before_send, clock)
+        self._connecting = _Queue(self._before_connect, self._rest.forgo, clock)
+        self._sending = _Queue(self._before_send, bucket.give_back, clock)
 
     # --- what deliveries wait for ---
 
@@ -40,7 +44,9 @@ class Pacer:
         await self._sending.wait()
 
     def give_back(self) -> None:
+        """Nothing was sent, in the same turn of the loop: another may have the token."""
         self._bucket.give_back()
+        self._sending.pump()
 
     # --- what is learnt on the way ---
 
@@ -134,74 +140,81 @@ class Pacer:
 class _Queue:
     """Who waits for a rule, first come first served: one timer, no polling.
 
-    `rule(now)` returns (0.0, _) and grants once, or (seconds to wait, why).
+    `rule(now)` returns (0.0, _) and grants once, or (seconds to wait, why); `forgo` takes back a grant that
+    nobody makes use of. While somebody waits, either the timer runs or an event that changes the rule will
+    `pump`.
     """
 
-    def __init__(self, rule: Callable[[float], tuple[float, str]], clock: Clock) -> None:
+    def __init__(
+        self, rule: Callable[[float], tuple[float, str]], forgo: Callable[[], None], clock: Clock
+    ) -> None:
         self._rule = rule
+        self._forgo = forgo
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._timer_at = math.inf
-        self._since: float | None = None
-        self._why = ""
+        self._since = 0.0
+        self._why: str | None = None
         self._held: dict[str, float] = {}
 
     async def wait(self) -> None:
-        if not self._waiting and self._grants():
+        if not self._waiting and self._grants(self._clock.now()):
             return
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        self.pump()
         try:
             await place
         except asyncio.CancelledError:
-            if not place.done():
-                self._waiting.remove(place)
+            if not place.cancelled():
+                self._forgo()  # it was our turn
+            self.pump()
             raise
 
     def pump(self) -> None:
         """Let through whoever may go now, and wake up again when the next may."""
-        while self._waiting and self._grants():
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-        if not self._waiting:
-            self._note(None)
+        waiting, now = self._waiting, self._clock.now()
+        while waiting:
+            if waiting[0].done():
+                waiting.popleft()  # cancelled: before the rule is asked, lest its grant is lost
+            elif self._grants(now):
+                waiting.popleft().set_result(None)
+            else:
+                return
+        self._note(None, now)
 
-    def _grants(self) -> bool:
-        now = self._clock.now()
+    def _grants(self, now: float) -> bool:
         wait, why = self._rule(now)
         if wait <= 0.0:
-            self._note(None)
+            if self._why is not None:
+                self._note(None, now)
             return True
-        self._note(why)
+        self._note(why, now)
         if wait != math.inf:
-            self._wake_in(wait, now)
+            self._wake_at(now + wait, now)
         return False
 
-    def _wake_in(self, wait: float, now: float) -> None:
+    def _wake_at(self, at: float, now: float) -> None:
         if self._timer is not None:
-            if self._timer_at <= now + wait + 1e-4 and self._timer_at > now:
+            if now < self._timer_at <= at + TICK:
                 return
             self._timer.cancel()
+        wait = math.ceil((at - now) / TICK) * TICK
         self._timer_at = now + wait
-        self._timer = asyncio.get_running_loop().call_later(wait, self._woken)
+        self._timer = self._clock.call_later(wait, self._woken)
 
     def _woken(self) -> None:
         self._timer, self._timer_at = None, math.inf
         self.pump()
 
-    def _note(self, why: str | None) -> None:
+    def _note(self, why: str | None, now: float) -> None:
         """Keep the account of who is held back by what."""
-        now = self._clock.now()
-        if self._since is not None:
+        if self._why is not None:
             self._held[self._why] = self._held.get(self._why, 0.0) + now - self._since
-        self._since = None if why is None else now
-        self._why = why or ""
+        self._why, self._since = why, now
 
     def held(self) -> dict[str, float]:
-        if self._since is not None:
-            self._note(self._why)
+        """Seconds by reason, since the last call."""
+        self._note(self._why, self._clock.now())
         held, self._held = self._held, {}
         return held

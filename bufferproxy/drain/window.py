@@ -37,9 +37,12 @@ class Window:
 
     def begin(self, offset: int, after: int, size: int, appended_at: float = 0.0) -> None:
         """`after`: the offset to commit once this one and all before it are settled. `size` in bytes.
-        Raises ValueError when the offset is not above the last one: a log that goes back is broken."""
+        Raises ValueError when the offset is not above the last one, or below what is settled: a log that
+        goes back is broken, and would take the commit back with it."""
         if self._order and offset <= self._order[-1][0]:
             raise ValueError(f"offset {offset} came after {self._order[-1][0]}")
+        if offset < self.committable:
+            raise ValueError(f"offset {offset} came, and all below {self.committable} is settled")
         self._order.append((offset, after, appended_at))
         self._open[offset] = size
         self.size += size

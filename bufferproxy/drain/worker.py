@@ -8,61 +8,33 @@ because its partition has left us; `_deliver` sees to that in one `finally`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Collection
 
 from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
 from bufferproxy.deliver.outcome import NotSent
 from bufferproxy.drain.committer import Committer
 from bufferproxy.drain.delays import Delays
-from bufferproxy.drain.holding import Bounds, Gate, Holding
+from bufferproxy.drain.flights import Flights
+from bufferproxy.drain.holding import Gate, Holding
 from bufferproxy.drain.lanes import FreeLane, Item, KeyedLanes
+from bufferproxy.drain.leases import Leases
 from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.plan import Plan
 from bufferproxy.envelope import DELAYED, REQUESTS, request_of, service_number
 from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.http1.client import Connection
 from bufferproxy.http1.reply import Failure
-from bufferproxy.log.contract import Lease, LogReader
-from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.observe.events import Attempted, Emit, LeasesChanged
-from bufferproxy.policy.share import share_of
+from bufferproxy.log.contract import LogReader
+from bufferproxy.observe.events import Attempted, Emit
 from bufferproxy.records import Partition, Record, Request
-from bufferproxy.settle.decide import RetryPolicy, decide, result_of
+from bufferproxy.settle.decide import decide, result_of
 from bufferproxy.settle.disposition import Disposition, Expire, Release, Retry
 from bufferproxy.settle.settler import Fate, Settler
 
-HAND_OVER = 3.0
-"""Seconds that a clean hand-over waits for what is in flight: a third of Kafka's session."""
-
-
-class Plan(NamedTuple):
-    """What the settings say about one service, as far as draining needs it. `order`: none, key, strict."""
-
-    service: str
-    topics: ServiceTopics
-    partitions: int
-    order: str
-    rate: float
-    burst: int
-    concurrency: int
-    retry: RetryPolicy
-
-    @property
-    def keyed(self) -> bool:
-        return self.order != "none"
-
-    def bounds(self, partition: Partition) -> Bounds:
-        if partition.topic == self.topics.delayed:
-            return Bounds(open=max(256, 2 * self.concurrency))
-        # A blocked key keeps its followers here, so that others can pass: that needs room.
-        return Bounds(open=10_000 if self.keyed else max(1_000, 4 * self.concurrency))
-
 
 class Worker:
-    """Drains one service. Listens to what its reader holds."""
+    """Drains one service. `leases` is what its reader must tell."""
 
     def __init__(
         self, plan: Plan, deliverer: Deliverer, pacer: Pacer, settler: Settler, clock: Clock, emit: Emit
@@ -77,12 +49,8 @@ class Worker:
         self._lanes = KeyedLanes(single=plan.order == "strict") if plan.keyed else FreeLane()
         self._holding = Holding(plan.bounds)
         self._delays = Delays(clock, self._lanes.offer, self._hop)
-        self._committer: Committer | None = None
-        self._flying: Counter[Partition] = Counter()
-        self._sent: set[str] = set()
-        self._leaving: set[Partition] = set()
-        self._changed = asyncio.Event()
-        self._landed = asyncio.Event()
+        self._flights = Flights()
+        self.leases = Leases(plan, self._holding, self._flights, pacer, self._forget, emit)
         self._stopping = False
         self.progress_at = clock.now()
         """When this worker last fetched or settled something, or had nothing to do."""
@@ -92,21 +60,21 @@ class Worker:
     async def run(self, reader: LogReader) -> None:
         """Until cancelled."""
         self._holding.gate = Gate(reader.pause, reader.resume)
-        self._committer = Committer(self._holding, reader, self._clock)
+        committer = self.leases.committer = Committer(self._holding, reader, self._clock)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fetch(reader))
-            group.create_task(self._committer.run())
+            group.create_task(committer.run())
             group.create_task(self._delays.run())
-            group.create_task(self._follow_members(reader))
+            group.create_task(self.leases.follow_members(reader, self._clock))
             for _ in range(self.plan.concurrency):
                 group.create_task(self._deliver())
 
     async def stop(self, grace: float) -> None:
         """Send nothing more; wait for what is in flight, at most `grace` seconds; commit."""
         self._stopping = True
-        await self._wait_landed(set(self._holding), grace)
-        if self._committer is not None:
-            await self._committer.commit()
+        await self._flights.wait_landed(set(self._holding), grace)
+        if self.leases.committer is not None:
+            await self.leases.committer.commit()
 
     async def _fetch(self, reader: LogReader) -> None:
         while not self._stopping:
@@ -137,7 +105,7 @@ class Worker:
         (self._delays.hold if came_due else self._lanes.offer)(item)
 
     async def _deliver(self) -> None:
-        while True:
+        while not self._stopping:
             item = await self._lanes.take()
             disposition: Disposition = Release()
             try:
@@ -156,7 +124,7 @@ class Worker:
         try:
             await self._pacer.turn()
             request = item.request
-            if self._stopping or not self._may_send(item):
+            if self._stopping or not self.leases.may_send(item):
                 self._pacer.give_back()
                 return Release()
             if self._expired(request):
@@ -192,9 +160,7 @@ class Worker:
         request, started = item.request, self._clock.now()
         counted = request._replace(attempts=request.attempts + 1, sends=request.sends + 1)
         queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
-        item.sent = True
-        self._flying[item.partition] += 1
-        self._sent.add(request.id)
+        self._flights.start(item)
         outcome = await self._deliverer.attempt(connection, request, counted.sends)
         disposition = decide(outcome, counted, self.plan.retry, self._clock.random())
         if isinstance(outcome, NotSent):
@@ -213,121 +179,54 @@ class Worker:
             case Release(rest=rest, detail=detail):
                 if rest > 0:
                     self._pacer.asked(rest, detail)
-                self._land(item)
-                if self._may_send(item):
-                    self._lanes.put_back(item)  # else its next holder has it from the log
+                self._put_back(item)
             case Retry(delay=delay):
                 due_at = int((self._clock.wall() + delay) * 1000)
                 item.request = item.request._replace(due_at=due_at)
                 if self.plan.keyed:
                     self._settler.note_retry(item.request, disposition)
-                    self._land(item)
-                    asyncio.get_running_loop().call_later(delay, self._retry_in_place, item)
+                    self._flights.land(item)
+                    # Its key waits for it: nothing of the key goes past it.
+                    asyncio.get_running_loop().call_later(delay, self._put_back, item)
                 else:
                     self._settle(item, disposition)
             case _:
                 self._settle(item, disposition)
 
-    def _retry_in_place(self, item: Item) -> None:
-        """Its key waits for it: it is next, and nothing of the key went past it."""
-        if self._may_send(item):
+    def _put_back(self, item: Item) -> None:
+        self._flights.land(item)
+        if self.leases.may_send(item):
             self._lanes.put_back(item)
+        else:
+            self._lanes.ended(item)  # its next holder has it from the log
 
     def _settle(self, item: Item, fate: Fate) -> None:
         self._settler.settle(item.request, fate, lambda: self._settled(item))
 
     def _settled(self, item: Item) -> None:
         position = item.request.position
-        if self._holding.settle(position.partition, position.offset, item.window):
-            self._lanes.ended(item)
-        self._land(item)
-
-    def _land(self, item: Item) -> None:
-        if item.sent:
-            item.sent = False
-            self._sent.discard(item.request.id)
-            self._flying[item.partition] -= 1
-            self._landed.set()
-
-    async def _wait_landed(self, partitions: Collection[Partition], seconds: float) -> None:
-        """Until nothing of `partitions` is in flight, or `seconds` are over."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while any(self._flying[partition] for partition in partitions):
-                    self._landed.clear()
-                    await self._landed.wait()
+        self._holding.settle(position.partition, position.offset, item.window)
+        self._lanes.ended(item)
+        self._flights.land(item)
 
     def _hop(self, item: Item) -> None:
         self._settler.move(item.request, lambda: self._settled(item))
 
-    def _may_send(self, item: Item) -> bool:
-        """Its partition is ours, and nobody has asked for it back."""
-        partition = item.partition
-        return self._holding.window(partition) is item.window and partition not in self._leaving
-
     def _expired(self, request: Request) -> bool:
         return request.expires_at is not None and self._clock.wall() * 1000 >= request.expires_at
 
-    # --- what we hold (LeaseListener) ---
-
-    def granted(self, leases: Mapping[Partition, Lease]) -> None:
-        self._leaving.difference_update(leases)
-        self._holding.grant(leases)
-        self._held_changed()
-
-    async def revoking(self, partitions: Collection[Partition]) -> None:
-        self._leaving.update(partitions)
+    def _forget(self, partitions: Collection[Partition]) -> None:
         self._lanes.discard(partitions)
         self._delays.discard(partitions)
-        await self._wait_landed(set(partitions), HAND_OVER)
-        if self._committer is not None:
-            await self._committer.commit(partitions)
-        self.lost(partitions)
-
-    def lost(self, partitions: Collection[Partition]) -> None:
-        self._lanes.discard(partitions)
-        self._delays.discard(partitions)
-        self._holding.drop(partitions)
-        self._leaving.difference_update(partitions)
-        self._held_changed()
-
-    def _held_changed(self) -> None:
-        """Who holds what has changed: begin with no tokens, at the share that is now ours."""
-        self._pacer.hand_over()
-        self._set_pace(holders=max(1, self.plan.partitions - self._owned + 1))
-        self._emit(LeasesChanged(self.plan.service, len(self._holding)))
-        self._changed.set()
-
-    async def _follow_members(self, reader: LogReader) -> None:
-        """The number of holders is asked for after each change; until it is known, assume the most."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            if self._owned in (0, self.plan.partitions):
-                continue
-            try:
-                self._set_pace(holders=await reader.members())
-            except LogUnavailable:
-                await self._clock.sleep(1.0)
-                self._changed.set()
-
-    def _set_pace(self, holders: int) -> None:
-        plan = self.plan
-        share = share_of(plan.rate, plan.burst, owned=self._owned, total=plan.partitions, holders=holders)
-        self._pacer.limit(share.rate, share.burst)
-
-    @property
-    def _owned(self) -> int:
-        return sum(1 for partition in self._holding if partition.topic == self.plan.topics.requests)
 
     # --- what can be seen ---
 
     @property
     def in_flight(self) -> int:
-        return self._flying.total()
+        return len(self._flights)
 
     def flies(self, id_: str) -> bool:
-        return id_ in self._sent
+        return id_ in self._flights
 
     @property
     def partitions(self) -> list[Partition]:

@@ -5,7 +5,6 @@ Never the other way round: between the two a crash repeats an attempt, and loses
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, assert_never
 
@@ -52,7 +51,7 @@ class Settler:
 
         def all_done() -> None:
             self._unsettled -= 1
-            self._tell(fate)
+            self._tell(request, fate)
             settled()
 
         if len(writes) == 1:
@@ -80,7 +79,12 @@ class Settler:
         )
         place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
         self._emit(Quarantined(self._service, detail))
-        self._append((Partition(self._topics.dead, 0), Entry(place.encode(), record.value, headers)), settled)
+
+        def kept() -> None:
+            self._emit(Finished(self._service, State.DEAD))
+            settled()
+
+        self._append((Partition(self._topics.dead, 0), Entry(place.encode(), record.value, headers)), kept)
 
     def move(self, request: Request, settled: Callable[[], None]) -> None:
         """A delayed request whose tier is over and whose time has not come goes on to its next tier."""
@@ -88,24 +92,27 @@ class Settler:
         self._append(delayed(request, now_ms, self._topics.delayed), settled)
 
     def note_retry(self, request: Request, retry: Retry) -> None:
-        """A request that keeps its place (its key's order) is tried again: show it, settle nothing."""
+        """A request that keeps its place (its key's order) is tried again: show it, settle nothing. Appended
+        once only: tried until it works it could come after the request's end, and stand above it."""
         now_ms = int(self._clock.wall() * 1000)
         change = _change(request, State.RETRYING, now_ms, error=retry.reason, due_at=request.due_at)
-        self._append((Partition(self._topics.states, request.results), entry_of(change)), _nothing)
-        self._tell(retry)
+        self._writer.submit(Partition(self._topics.states, request.results), entry_of(change), _nothing)
+        self._tell(request, retry)
 
     def _append(self, write: Write, done: Callable[[], None]) -> None:
         def decided(result: Appended) -> None:
             if isinstance(result, Position):
                 done()
             else:
-                asyncio.get_running_loop().call_later(AGAIN, self._append, write, done)
+                self._clock.call_later(AGAIN, lambda: self._append(write, done))
 
         self._writer.submit(write[0], write[1], decided)
 
-    def _tell(self, fate: Fate) -> None:
+    def _tell(self, request: Request, fate: Fate) -> None:
         match fate:
             case Ack(state=state):
+                if state is State.REJECTED and not request.waiting:
+                    self._emit(DeadLettered(self._service, "rejected"))
                 self._emit(Finished(self._service, state))
             case Retry(delay=delay, reason=reason):
                 self._emit(RetryScheduled(self._service, reason, delay))
@@ -127,10 +134,10 @@ def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) 
     states = Partition(topics.states, request.results)
     match fate:
         case Ack(state=state, answer=answer):
-            end = entry_of(_change(request, state, now_ms, answer))
-            writes = [(results, end)]
+            end = _change(request, state, now_ms, answer)
+            writes = [(results, entry_of(end))]
             if seen_before(request):
-                writes.append((states, Entry(end.key, b"", end.headers)))
+                writes.append((states, _pointer(end)))
             if state is State.REJECTED and not request.waiting:
                 writes.append(_dead(request, DeadLetter("rejected", answer, ""), now_ms, topics))
             return writes
@@ -138,11 +145,11 @@ def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) 
             step = _change(request, State.RETRYING, now_ms, error=reason, due_at=request.due_at)
             return [delayed(request, now_ms, topics.delayed), (states, entry_of(step))]
         case DeadLetter(answer=answer, error=error, reason=reason):
-            end = entry_of(_change(request, State.DEAD, now_ms, answer, error=f"{reason}: {error}"))
-            writes = [_dead(request, fate, now_ms, topics), (states, Entry(end.key, b"", end.headers))]
-            if answer is not None:
-                writes.append((results, end))
-            return writes
+            end = _change(request, State.DEAD, now_ms, answer, error=f"{reason}: {error}")
+            letter = _dead(request, fate, now_ms, topics)
+            if end.reply_head is None:
+                return [letter, (states, entry_of(end))]
+            return [letter, (states, _pointer(end)), (results, entry_of(end))]
         case Expire():
             return [(states, entry_of(_change(request, State.EXPIRED, now_ms, error="not sent in time")))]
         case _:
@@ -152,6 +159,11 @@ def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) 
 def seen_before(request: Request) -> bool:
     """True when `.states` has told of this request, so that its end must be told there too."""
     return request.due_at is not None
+
+
+def _pointer(end: Change) -> Entry:
+    """An end for `.states` that says: the answer is in `.results`. It has neither an answer nor an error."""
+    return entry_of(end._replace(reply_head=None, reply_body=b"", error=None))
 
 
 class _Told(NamedTuple):
@@ -164,7 +176,7 @@ def _told(answer: Answer | None, error: str | None) -> _Told:
     if answer is None:
         return _Told(None, b"", error)
     if answer.too_large:
-        return _Told(None, b"", "reply-too-large")
+        return _Told(None, b"", error or "reply-too-large")
     return _Told(answer.head, answer.body, error)
 
 
@@ -204,5 +216,5 @@ def _dead(request: Request, letter: DeadLetter, now_ms: int, topics: ServiceTopi
     return Partition(topics.dead, request.results), entry._replace(key=request.id.encode())
 
 
-def _nothing() -> None:
+def _nothing(_: Appended) -> None:
     pass
