@@ -125,9 +125,15 @@ class Stand:
             rate_allowed=allowed,
             rate_share=0.0 if worker is None else worker.share,
             held=self.front.held,
-            dead_letters=0,
+            dead_letters=self._dead(),
             partitions=0 if worker is None else worker.held,
         )
+
+    def _dead(self) -> int:
+        """Told by who holds the service's first partition, so that a sum over replicas is right."""
+        worker = self.worker
+        first = Partition(self._names.requests, 0)
+        return self.survey.measured().dead if worker is not None and first in worker.partitions else 0
 
     def standing(self) -> Standing:
         resting = self.pacer.resting

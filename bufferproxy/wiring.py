@@ -36,6 +36,7 @@ from bufferproxy.http1.forwarding import pseudonym
 from bufferproxy.http1.listener import Listener, Tls
 from bufferproxy.http1.problems import Problem
 from bufferproxy.log.contract import Log, LogTail
+from bufferproxy.log.observed import ObservedLog
 from bufferproxy.log.open import open_log
 from bufferproxy.observe.events import Events, Refused
 from bufferproxy.observe.lag import LoopLag
@@ -131,7 +132,8 @@ class Replica:
     async def _open_log(self, stack: AsyncExitStack) -> Log:
         settings = self.settings
         named = self.loaded.origin("worker.id").kind != "default"
-        log = await open_log(settings, self.clock, settings.worker.id if named and self.drains else None)
+        instance = settings.worker.id if named and self.drains else None
+        log = ObservedLog(await open_log(settings, self.clock, instance), self.clock, self.events.emit)
         stack.push_async_callback(log.close)
         await log.ensure(translate.topics(settings), create=settings.kafka.create_topics)
         return log

@@ -18,12 +18,13 @@ HORIZON = 10.0
 
 class Measured(NamedTuple):
     """`open`: records past the commit, `delayed` of them in the tiers; `size`: bytes of their bodies;
-    `drained`: records per second that the commits moved on lately."""
+    `drained`: records per second that the commits moved on lately; `dead`: letters that are kept."""
 
     open: int = 0
     delayed: int = 0
     size: int = 0
     drained: float = 0.0
+    dead: int = 0
 
 
 class Survey:
@@ -39,6 +40,7 @@ class Survey:
         self._lags: Mapping[Partition, Lag] = {}
         self._at = clock.now()
         self._drained = 0.0
+        self._dead = 0
 
     async def run(self) -> None:
         """Until cancelled. A log that does not answer leaves the last look standing."""
@@ -50,7 +52,12 @@ class Survey:
                 continue
 
     async def look(self) -> None:
-        lags = await self._log.lag(self._names.group, (self._names.requests, self._names.delayed))
+        names = self._names
+        found = await self._log.lag(names.group, (names.requests, names.delayed, names.dead))
+        lags = {partition: lag for partition, lag in found.items() if partition.topic != names.dead}
+        self._dead = sum(lag.end - lag.start for lag in found.values()) - sum(
+            lag.end - lag.start for lag in lags.values()
+        )
         now = self._clock.now()
         before, elapsed = self._lags, now - self._at
         if before and elapsed > 0:
@@ -74,6 +81,7 @@ class Survey:
             sum(lag.records for partition, lag in lags if partition.topic == self._names.delayed),
             sum(lag.size for _, lag in lags),
             self._drained,
+            self._dead,
         )
 
     def __repr__(self) -> str:

@@ -1,0 +1,80 @@
+"""A log that tells how its operations went. Everything else is the backend's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from bufferproxy.clock import Clock
+from bufferproxy.log.contract import (
+    Appended,
+    Done,
+    Lag,
+    LeaseListener,
+    Log,
+    LogReader,
+    LogTail,
+    Topic,
+)
+from bufferproxy.observe.events import Emit, LogOperated
+from bufferproxy.records import Entry, Partition, Position, Record
+
+T = TypeVar("T")
+
+
+class ObservedLog(Log):
+    def __init__(self, log: Log, clock: Clock, emit: Emit) -> None:
+        self.durability = log.durability
+        self._log = log
+        self._clock = clock
+        self._emit = emit
+
+    def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
+        self._log.submit(partition, entry, partial(self._appended, self._clock.now(), done))
+
+    def _appended(self, began: float, done: Done, result: Appended) -> None:
+        error = None if isinstance(result, Position) else type(result).__name__
+        self._emit(LogOperated("append", self._clock.now() - began, error))
+        done(result)
+
+    def partitions(self, topic: str) -> int:
+        return self._log.partitions(topic)
+
+    async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
+        return await self._told("lag", self._log.lag(group, topics))
+
+    async def read(self, position: Position, limit: int) -> Sequence[Record]:
+        return await self._told("read", self._log.read(position, limit))
+
+    async def ping(self) -> None:
+        await self._told("ping", self._log.ping())
+
+    async def ensure(self, topics: Sequence[Topic], *, create: bool) -> None:
+        await self._log.ensure(topics, create=create)
+
+    async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> LogReader:
+        return await self._log.reader(group, topics, listener)
+
+    async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
+        return await self._log.tail(offsets)
+
+    async def close(self) -> None:
+        await self._log.close()
+
+    async def _told(self, operation: str, work: Awaitable[T]) -> T:
+        began = self._clock.now()
+        error: str | None = "Cancelled"
+        try:
+            found = await work
+            error = None
+        except Exception as problem:
+            error = type(problem).__name__
+            raise
+        else:
+            return found
+        finally:
+            self._emit(LogOperated(operation, self._clock.now() - began, error))
+
+    def __repr__(self) -> str:
+        return f"<ObservedLog {self._log!r}>"
