@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from bufferproxy.http1.reply import Failure, Kind, Phase, Reply, ReplyLimits, ReplyReader
+from bufferproxy.http1.reader import ReplyReader
+from bufferproxy.http1.reply import Failure, Kind, Phase, Reply
 
 if TYPE_CHECKING:
     from bufferproxy.clock import Clock
+    from bufferproxy.http1.reply import ReplyLimits
     from bufferproxy.http1.target import Target
 
 IDLE = 4.0

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufferproxy.http1.reply import Kind, Malformed, Reply, ReplyLimits, ReplyReader
+from bufferproxy.http1.reader import Malformed, ReplyReader
+from bufferproxy.http1.reply import Kind, Reply, ReplyLimits
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SMALL = ReplyLimits(head=256, body=8, discard=32)

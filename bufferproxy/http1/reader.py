@@ -1,0 +1,269 @@
+"""Bytes from a service -> a Reply: no sockets, no time. llhttp finds the boundaries, this keeps what matters.
+
+llhttp refuses by itself: bare LF, folded lines, two Content-Lengths, Content-Length with Transfer-Encoding,
+lengths and chunk sizes that are not digits, control characters. Refused here: versions other than 1.0 and
+1.1, a status outside 100 to 599, 101, a Transfer-Encoding other than `chunked` alone, too large a head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import httptools
+
+from bufferproxy.http1.hop import HOP_BY_HOP, named_by_connection
+from bufferproxy.http1.reply import Kind, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bufferproxy.http1.reply import ReplyLimits
+
+
+class Malformed(NamedTuple):
+    """Not a reply."""
+
+    kind: Kind
+    detail: str
+
+
+class _Stop(Exception):
+    """Raised in a callback to make llhttp stop; what it means is in the reader's fields."""
+
+
+class ReplyReader:
+    """Reads the replies of one connection, one after the other: `begin`, then `feed` until it returns
+    something, or `finish` at the end of the stream. Afterwards `reusable` says whether the connection may
+    carry another exchange, and `keep_alive` how many seconds the service keeps it, if it said so."""
+
+    __slots__ = (
+        "_chunked",
+        "_chunks",
+        "_close",
+        "_declared",
+        "_done",
+        "_head_request",
+        "_headers_done",
+        "_length_at",
+        "_limits",
+        "_lines",
+        "_malformed",
+        "_named",
+        "_outcome",
+        "_parser",
+        "_persist",
+        "_reason",
+        "_received",
+        "_retry_after",
+        "_size",
+        "_status",
+        "_too_large",
+        "keep_alive",
+        "reusable",
+    )
+
+    def __init__(self, limits: ReplyLimits) -> None:
+        self._limits = limits
+        self._parser = httptools.HttpResponseParser(self)
+        self.begin(head_request=False)
+
+    def begin(self, *, head_request: bool) -> None:
+        """Forget the last reply; the next one answers a HEAD, or not."""
+        self._head_request = head_request
+        self._received = 0
+        self._malformed: Malformed | None = None
+        self._done = False
+        self.reusable = True
+        self.keep_alive: float | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._status = self._size = 0
+        self._reason = b""
+        self._lines = [b""]  # the first is for the status line
+        self._chunks: list[bytes] = []
+        self._named: set[bytes] | None = None
+        self._retry_after: bytes | None = None
+        self._outcome: bytes | None = None
+        self._declared: int | None = None
+        self._length_at = 0
+        self._chunked = self._close = self._persist = self._too_large = self._headers_done = False
+
+    def feed(self, data: bytes) -> Reply | Malformed | None:
+        """None: more is needed. What follows a complete reply spoils the connection, not the reply."""
+        if not self._headers_done:
+            self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.reusable = False
+            if not self._done:
+                return self._malformed or Malformed(Kind.GARBAGE, f"not a reply in HTTP: {error}")
+        if self._done:
+            return self._reply()
+        if not self._headers_done and self._received > self._limits.head:
+            return self._too_much_head()
+        return None
+
+    def finish(self) -> Reply | None:
+        """The service closed the stream: the reply whose end that is, if there is one."""
+        self.reusable = False
+        until_close = self._headers_done and not self._chunked and self._declared is None
+        return self._reply() if until_close else None
+
+    # --- called by llhttp -------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._done:
+            raise _Stop
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._headers_done:
+            return  # a trailer: dropped
+        special = _SPECIAL.get(name.lower())
+        if special is None:
+            self._lines.append(b"%b: %b\r\n" % (name, value))
+        else:
+            special(self, name, value)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        status = self._status = parser.get_status_code()
+        version = parser.get_http_version()
+        if version not in {"1.1", "1.0"}:
+            self._refuse(f"HTTP/{version} was not asked for")
+        if not 100 <= status <= 599 or status == 101:
+            self._refuse(f"status {status} is not an answer")
+        if status < 200:
+            return
+        if self._received > self._limits.head:  # else no need to count: it came with fewer bytes than that
+            self._measure()
+        self._headers_done = True
+        if self._close or (version == "1.0" and (not self._persist or self._chunked)):
+            self.reusable = False
+        if self._head_request:
+            self._done = True
+        elif self._declared is None and not self._chunked and status not in {204, 304}:
+            self.reusable = False  # the end of the stream is the end of the body
+
+    def on_body(self, data: bytes) -> None:
+        if self._done or self._status < 200:
+            self._refuse("a body where there can be none")
+        self._size += len(data)
+        if self._size <= self._limits.body:
+            self._chunks.append(data)
+            return
+        self._too_large = True
+        self._chunks.clear()
+        if self._size > self._limits.discard:
+            # Its status is known, so the request is answered: failing here would send it again, for the
+            # same endless body.
+            self._done = True
+            raise _Stop
+
+    def on_message_complete(self) -> None:
+        if self._headers_done:
+            self._done = True
+        else:
+            self._forget()  # 1xx
+
+    # --- headers that mean something here ---------------------------------------------------------------
+
+    def _drop(self, name: bytes, value: bytes) -> None:
+        pass
+
+    def _on_connection(self, name: bytes, value: bytes) -> None:
+        lowered = value.lower()
+        if lowered == b"keep-alive":
+            self._persist = True
+            return
+        tokens = {token.strip() for token in lowered.split(b",")}
+        self._close = self._close or b"close" in tokens
+        self._persist = self._persist or b"keep-alive" in tokens
+        named = named_by_connection(value)
+        if named:
+            self._named = named | (self._named or set())
+
+    def _on_keep_alive(self, name: bytes, value: bytes) -> None:
+        for part in value.split(b","):
+            parameter, _, seconds = part.strip().partition(b"=")
+            if parameter.lower() == b"timeout" and seconds.isdigit():
+                self.keep_alive = float(seconds[:9])
+
+    def _on_transfer_encoding(self, name: bytes, value: bytes) -> None:
+        if self._chunked or value.strip().lower() != b"chunked":
+            self._refuse("a Transfer-Encoding other than chunked")
+        self._chunked = True
+        self._length_at = len(self._lines)
+        self._lines.append(b"")  # the place of the Content-Length that takes its part
+
+    def _on_content_length(self, name: bytes, value: bytes) -> None:
+        self._declared = int(value)  # llhttp took it: digits, below 2**64
+        self._length_at = len(self._lines)
+        self._lines.append(b"%b: %b\r\n" % (name, value))
+
+    def _on_retry_after(self, name: bytes, value: bytes) -> None:
+        if self._retry_after is None:
+            self._retry_after = value
+        self._lines.append(b"%b: %b\r\n" % (name, value))
+
+    def _on_outcome(self, name: bytes, value: bytes) -> None:
+        if self._outcome is None:
+            self._outcome = value
+        self._lines.append(b"%b: %b\r\n" % (name, value))
+
+    # --- the result -------------------------------------------------------------------------------------
+
+    def _reply(self) -> Reply:
+        if self._head_request:
+            # llhttp was not told that it was a HEAD and waits for a body: it cannot read the next reply.
+            self._parser = httptools.HttpResponseParser(self)
+        status, lines, chunks = self._status, self._lines, self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        lines[0] = b"HTTP/1.1 %d %b\r\n" % (status, self._reason)
+        self._set_length(len(body))
+        if self._named:
+            lines = lines[:1] + [line for line in lines[1:] if _name(line) not in self._named]
+        return Reply(status, b"".join(lines), body, self._too_large, self._retry_after, self._outcome)
+
+    def _set_length(self, length: int) -> None:
+        if self._status == 204:
+            if self._length_at:
+                self._lines[self._length_at] = b""
+        elif self._head_request or self._status == 304 or self._declared == length:
+            pass
+        elif self._length_at:
+            self._lines[self._length_at] = b"Content-Length: %d\r\n" % length
+        else:
+            self._lines.append(b"Content-Length: %d\r\n" % length)
+
+    def _measure(self) -> None:
+        if len(self._reason) + sum(map(len, self._lines)) > self._limits.head:
+            self._malformed = self._too_much_head()
+            raise _Stop
+
+    def _too_much_head(self) -> Malformed:
+        self.reusable = False
+        return Malformed(Kind.HEAD_TOO_LARGE, f"the reply's head is above {self._limits.head} bytes")
+
+    def _refuse(self, detail: str) -> None:
+        self._malformed = Malformed(Kind.GARBAGE, detail)
+        raise _Stop
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].lower()
+
+
+_SPECIAL: dict[bytes, Callable[[ReplyReader, bytes, bytes], None]] = {
+    **dict.fromkeys(HOP_BY_HOP, ReplyReader._drop),
+    b"connection": ReplyReader._on_connection,
+    b"keep-alive": ReplyReader._on_keep_alive,
+    b"transfer-encoding": ReplyReader._on_transfer_encoding,
+    b"content-length": ReplyReader._on_content_length,
+    b"retry-after": ReplyReader._on_retry_after,
+    b"bufferproxy-outcome": ReplyReader._on_outcome,
+}
