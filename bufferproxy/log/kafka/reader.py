@@ -129,6 +129,9 @@ class KafkaReader(LogReader):
         except KeyError:  # taken away this moment; the loop is about to hear of it
             logger.debug("%s is not assigned any more", partition)
 
+    async def members(self) -> int:
+        return await asyncio.to_thread(self._clients.members, self.group)
+
     async def close(self) -> None:
         await self.end()
         instance = self._clients.options.instance_id
