@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from bufferproxy.cli.client import AdminClient, admin_url
 from bufferproxy.cli.options import AdminUrl, ConfigFile, Output, OutputForm, print_json
 from bufferproxy.errors import NotFound
+
+if TYPE_CHECKING:
+    from bufferproxy.cli.client import AdminClient
 
 Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Only this one.")]
 
@@ -22,6 +24,8 @@ def status(
     admin: AdminUrl = None,
 ) -> None:
     """Backlog, rate and state of each service, now."""
+    from bufferproxy.cli.client import AdminClient, admin_url
+
     client = AdminClient(admin_url(admin, config))
     answer = _all(client) if service is None else _one(client, service)
     if output is Output.JSON:

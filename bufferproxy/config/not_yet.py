@@ -12,12 +12,17 @@ _NOT_ENFORCED = "accepted, not yet enforced in this version"
 _NOT_DONE = "accepted, not yet done in this version"
 
 NOT_YET: Mapping[str, str] = {
+    "advertise": f"{_NOT_DONE}: no replica asks another",
     "callers": f"{_NOT_ENFORCED}: everybody may send",
     "callbacks": f"{_NOT_DONE}: no callback is sent",
+    "idempotency": _NOT_ENFORCED,
     "services.*.concurrency.adaptive": f"{_NOT_ENFORCED}: max holds",
     "services.*.key_rate": _NOT_ENFORCED,
     "services.*.priority": f"{_NOT_ENFORCED}: all requests are normal",
     "services.*.breaker": _NOT_ENFORCED,
+    "services.*.hangup": _NOT_ENFORCED,
+    "services.*.retry.budget": _NOT_ENFORCED,
+    "services.*.results.total": _NOT_ENFORCED,
     "services.*.delivery=at_most_once": f"{_NOT_ENFORCED}: it is at_least_once",
 }
 """Dotted key (`*`: any one part), perhaps with the one value that is meant -> what to say when it is set."""

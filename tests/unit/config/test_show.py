@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bufferproxy.config.describe import keys_at
 from bufferproxy.config.load import Loaded
 from bufferproxy.config.not_yet import NOT_YET, not_yet
 from bufferproxy.config.show import rows
@@ -60,6 +61,7 @@ def test_what_holds_anyway_needs_no_word(loaded: Load) -> None:
     assert not_yet(loaded(text)) == []
 
 
-def test_the_table_names_settings_that_exist(loaded: Load) -> None:
-    everything = set(loaded("services: {x: {to: http://a}}").settings.model_dump())
-    assert {pattern.split(".")[0] for pattern in NOT_YET} <= everything
+def test_the_table_names_settings_that_exist() -> None:
+    for pattern in NOT_YET:
+        *above, key = pattern.partition("=")[0].replace("*", "x").split(".")
+        assert key in keys_at(tuple(above)), pattern
