@@ -33,6 +33,30 @@ async def system_resolve(host: str, port: int) -> Sequence[str]:
         return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 
+class SharedResolve:
+    """Looks a name up once for all who ask in the meantime. A resolver that hangs holds one of the loop's few
+    threads for its service, not one for each attempt: the other services need them too."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._under_way: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        asked = (host, port)
+        answer = self._under_way.get(asked)
+        if answer is None:
+            answer = asyncio.ensure_future(self._resolve(host, port))
+            self._under_way[asked] = answer
+            answer.add_done_callback(lambda _: self._under_way.pop(asked))
+        # Who runs out of time leaves alone: others wait for the same answer.
+        return await asyncio.shield(answer)
+
+    async def close(self) -> None:
+        for answer in (pending := list(self._under_way.values())):
+            answer.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
 def client_tls(
     ca_file: Path | None = None, cert_file: Path | None = None, key_file: Path | None = None
 ) -> ssl.SSLContext:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from bufferproxy.http1.client import IDLE, Connection
-from bufferproxy.http1.dial import Resolve, client_tls, dial, system_resolve
+from bufferproxy.http1.dial import Resolve, SharedResolve, client_tls, dial, system_resolve
 from bufferproxy.http1.reply import Failure, Kind, Phase, ReplyLimits
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Pool:
         self._connect = connect
         self._limits = limits or ReplyLimits()
         self._tls = (tls or client_tls()) if target.tls else None
-        self._resolve = resolve
+        self._resolve = SharedResolve(resolve)
         self._idle: deque[Connection] = deque()  # the one used last on the right
         self._all: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -102,6 +102,7 @@ class Pool:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._idle.clear()
+        await self._resolve.close()
         leaving = list(self._all)
         for connection in leaving:
             connection.close()

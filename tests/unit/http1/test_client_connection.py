@@ -362,6 +362,27 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: tup
         assert "certificate" in made.detail.lower()
 
 
+async def test_a_service_that_does_not_speak_tls_is_told_apart() -> None:
+    async def plain(_: RawService, peer: raw.Peer) -> None:
+        await peer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.gone()
+
+    async with RawService(hearing=plain) as service:
+        target = parse_target(f"https://127.0.0.1:{service.port}")
+        made = await dial(target, within=5, clock=SystemClock(), limits=ReplyLimits(), tls=client_tls())
+        assert isinstance(made, Failure)
+        assert (made.phase, made.kind, made.sent) == (Phase.CONNECT, Kind.TLS, False)
+
+
+async def test_a_service_that_wants_a_certificate_gets_it(certificate: tuple[Path, Path]) -> None:
+    context = server_tls(certificate)
+    context.load_verify_locations(certificate[0])
+    context.verify_mode = ssl.CERT_REQUIRED
+    own = client_tls(certificate[0], *certificate)
+    async with RawService(tls=context) as service, connected(service.url, tls=own) as connection:
+        assert isinstance(await connection.exchange(GET, b"", head_request=False, deadlines=LATER), Reply)
+
+
 async def test_a_certificate_for_another_name_is_refused(certificate: tuple[Path, Path]) -> None:
     async with RawService(tls=server_tls(certificate)) as service:
         target = parse_target(f"https://localhost:{service.port}")

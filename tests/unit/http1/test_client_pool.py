@@ -207,6 +207,40 @@ async def test_a_resolver_that_hangs_times_out() -> None:
     await pool.close()
 
 
+async def test_a_name_is_looked_up_once_for_all_who_ask_in_the_meantime() -> None:
+    answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+    asked: list[str] = []
+
+    async def resolve(host: str, _port: int) -> Sequence[str]:
+        asked.append(host)
+        return await answer
+
+    async with RawService() as service:
+        target = parse_target(f"http://auth.example:{service.port}")
+        pool = Pool(target, clock=SystemClock(), idle=3, resolve=resolve)
+        acquiring = [asyncio.ensure_future(pool.acquire()) for _ in range(4)]
+        await asyncio.sleep(0)
+        acquiring[0].cancel()  # who leaves takes nobody along
+        await asyncio.wait(acquiring[:1])
+        answer.set_result(["127.0.0.1"])
+        made = await asyncio.gather(*acquiring[1:])
+        assert all(isinstance(connection, Connection) for connection in made)
+        assert asked == ["auth.example"]
+        await take(pool)
+        assert len(asked) == 2, "nothing is kept: a name may move"
+        await pool.close()
+
+
+async def test_closing_ends_a_look_up_that_hangs() -> None:
+    async def hang(_host: str, _port: int) -> Sequence[str]:
+        return await asyncio.get_running_loop().create_future()
+
+    pool = Pool(parse_target("http://a"), clock=SystemClock(), idle=1, connect=0.01, resolve=hang)
+    assert isinstance(await pool.acquire(), Failure)
+    await pool.close()
+    assert not pool._resolve._under_way
+
+
 async def test_what_the_resolver_says_is_what_is_connected_to() -> None:
     asked: list[tuple[str, int]] = []
 
