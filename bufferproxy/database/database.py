@@ -16,7 +16,7 @@ from bufferproxy.clock import Clock, SystemClock
 from bufferproxy.database import file
 from bufferproxy.database.file import PAGE, Connection, DatabaseError, Room, Schema, is_fault
 from bufferproxy.database.writer import Fatal, NoUpkeep, Upkeep, Work, Writer, end_process
-from bufferproxy.errors import LogError, LogUnavailable, StorageFull
+from bufferproxy.errors import LogError, LogUnavailable, LogUnusable, StorageFull
 
 T = TypeVar("T")
 
@@ -72,8 +72,10 @@ class Database:
             with file.damage_named(self.path):
                 connection = file.open_writer(self.path, schema)
                 self._reader = file.open_reader(self.path)
-        except BaseException:
+        except BaseException as error:
             os.close(self._lock)
+            if isinstance(error, DatabaseError):
+                raise LogUnusable(f"cannot open {self.path}: {error}: is there room on its disk?") from error
             raise
         self._writer = Writer(connection, room, upkeep, fatal, self._report)
         self._thread = threading.Thread(target=self._writer.run, name=f"{self.path.name}-writer", daemon=True)

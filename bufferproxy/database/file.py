@@ -80,8 +80,9 @@ def hold(path: Path) -> int:
         raise LogUnusable(
             f"{path} is held by process {holder or '?'}: one process at a time; stop it, or use another file"
         ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     return lock
 
 
@@ -119,8 +120,8 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
 
     connection.execute("PRAGMA busy_timeout=5000")
     version, application = ask("user_version"), ask("application_id")
-    empty = ask("page_count") == 0
-    if not empty and version and application != schema.application:
+    made = _objects(connection) > 0  # not so after a crash while we made it
+    if made and application != schema.application:
         raise LogUnusable(f"{path} is a database of something else: use another file")
     if isinstance(version, int) and version > schema.version:
         raise LogUnusable(
@@ -136,12 +137,18 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
     connection.execute(f"PRAGMA journal_size_limit={WAL_CAP}")
     connection.execute("PRAGMA secure_delete=OFF")
     connection.execute("PRAGMA cache_size=-16384")
-    if version == 0:
+    if not made:
         # One transaction: a crash in the middle leaves an empty file, to be filled the next time.
         connection.executescript(
             f"BEGIN IMMEDIATE; {schema.script}"
             f"PRAGMA application_id={schema.application}; PRAGMA user_version={schema.version}; COMMIT;"
         )
+
+
+def _objects(connection: Connection) -> int:
+    """Tables and indexes."""
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return int(objects)
 
 
 @contextlib.contextmanager

@@ -171,8 +171,11 @@ class Writer:
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def _close(self) -> None:
-        if self.dead is None:
+        if self.dead is not None:
+            return  # closing would write: leave it to the next start
+        try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
             self._connection.close()
 
     def _guard(self, step: Callable[[], object]) -> None:

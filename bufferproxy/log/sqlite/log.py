@@ -232,6 +232,9 @@ async def open_sqlite(
     )
     try:
         await log.attach(database)
+    except StorageFull as full:
+        await database.close()
+        raise LogUnusable(f"{full}: make some, then start again") from full
     except BaseException:
         await database.close()
         raise
