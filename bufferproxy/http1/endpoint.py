@@ -42,7 +42,6 @@ class Endpoint:
         self.clock = clock
         self.refused = refused
         self.heads = HeadParser(limits)
-        self.small_head = min(limits.header_bytes, limits.target_bytes)
         self.connections: set[Watched] = set()
         self.empty = asyncio.Event()
         self.empty.set()

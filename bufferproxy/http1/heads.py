@@ -13,15 +13,18 @@ from bufferproxy.http1.limits import LINE_SLACK, Limits
 from bufferproxy.http1.problems import Problem, bad_request
 
 END = b"\r\n\r\n"
+_CR = ord("\r")
 
 
 class HeadParser:
     """Parses one head after the other, for all connections of an endpoint."""
 
-    __slots__ = ("_complete", "_headers", "_limits")
+    __slots__ = ("_complete", "_headers", "limits", "small")
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
+        self.small = min(limits.header_bytes, limits.target_bytes)
+        """A head of at most this many bytes is within both limits."""
         self._headers: Fields = []
         self._complete = False
 
@@ -36,8 +39,8 @@ class HeadParser:
         line = read_line(head[: head.find(b"\r\n")])
         if isinstance(line, Problem):
             return line
-        if len(line[1]) > self._limits.target_bytes:
-            return target_too_long(self._limits)
+        if len(line[1]) > self.limits.target_bytes:
+            return target_too_long(self.limits)
         self._headers = []
         self._complete = upgrade = False
         parser = httptools.HttpRequestParser(self)
@@ -52,8 +55,8 @@ class HeadParser:
         headers = self._headers
         if not self._complete:
             return bad_request("The headers are malformed.")
-        if len(headers) > self._limits.header_count:
-            return Problem("headers-too-large", f"At most {self._limits.header_count} headers are taken.")
+        if len(headers) > self.limits.header_count:
+            return Problem("headers-too-large", f"At most {self.limits.header_count} headers are taken.")
         if head.find(b" \r\n") >= 0 or head.find(b"\t\r\n") >= 0:
             # llhttp leaves white space behind a value in it, which is no part of it (RFC 9110, 5.5).
             headers = [(name, value.rstrip(b" \t")) for name, value in headers]
@@ -70,6 +73,40 @@ class HeadParser:
         except httptools.HttpParserError:
             return bad_request(f"{error}.")
         return None
+
+
+class HeadReader:
+    """Finds heads in what one connection receives."""
+
+    __slots__ = ("_parser", "_partial")
+
+    def __init__(self, parser: HeadParser) -> None:
+        self._parser = parser
+        self._partial: PartialHead | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether part of a head is here."""
+        return bool(self._partial)
+
+    def read(self, data: bytes) -> tuple[Head, bytes] | Problem | None:
+        """Returns a head and what follows it, or None when more of it has to come."""
+        end = data.find(END) + len(END)
+        # A CR in front is an empty line before the request.
+        if self._partial is None and len(END) <= end <= self._parser.small and data[0] != _CR:
+            taken = (data, b"") if end == len(data) else (data[:end], data[end:])
+        else:
+            if self._partial is None:
+                self._partial = PartialHead(self._parser.limits)
+            found = self._partial.feed(data)
+            if found is None:
+                return None
+            self._partial = None
+            if isinstance(found, Problem):
+                return found
+            taken = found
+        head = self._parser.parse(taken[0])
+        return head if isinstance(head, Problem) else (head, taken[1])
 
 
 class PartialHead:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from bufferproxy.http1.problems import Rendered
+
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
@@ -38,6 +40,14 @@ def framed(
     if close:
         return lines + b"Connection: close\r\n\r\n", True
     return lines + (b"Connection: keep-alive\r\n\r\n" if old else b"\r\n"), False
+
+
+def last_words(answer: Rendered, date_line: bytes, *, head_only: bool) -> bytes:
+    """A refusal behind which the connection closes."""
+    status, head, body = answer
+    lines = status_line(status) + date_line + head
+    lines, _ = framed(lines, status, len(body), head_only=head_only, close=True, old=False)
+    return lines if head_only else lines + body
 
 
 def bodiless(status: int) -> bool:

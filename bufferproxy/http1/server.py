@@ -20,10 +20,10 @@ from bufferproxy.http1.bodies import ChunkedBody, SizedBody, too_large
 from bufferproxy.http1.endpoint import Endpoint
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.framing import Head
-from bufferproxy.http1.heads import END, PartialHead
+from bufferproxy.http1.heads import HeadReader
 from bufferproxy.http1.limits import HELD_BYTES, LINGER, SKIP, STREAM_BYTES
 from bufferproxy.http1.problems import Problem, bad_request, render
-from bufferproxy.http1.replies import CONTINUE, framed, status_line
+from bufferproxy.http1.replies import CONTINUE, last_words
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class Connection(asyncio.Protocol):
         self._client = ""
         self._scheme = "http"
         self._phase = HEAD
-        self._partial: PartialHead | None = None
+        self._heads = HeadReader(self.endpoint.heads)
+        self._begun = False
         self._exchange: Exchange | None = None
         self._body: SizedBody | ChunkedBody | None = None
         self._pending = b""
@@ -118,7 +119,7 @@ class Connection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Finish the exchange under way, then close."""
         self._draining = True
-        if self._phase == HEAD and not self._partial and not self._pending:
+        if self._phase == HEAD and not self._begun and not self._pending:
             self._close()
 
     def abort(self) -> None:
@@ -128,7 +129,7 @@ class Connection(asyncio.Protocol):
         """The deadline has passed."""
         if not self._writable or (self._phase == CLOSING and not self._lingering):
             self._check_progress(now)
-        elif self._phase == HEAD and self._partial:
+        elif self._phase == HEAD and self._begun:
             self._refuse(Problem("receive-timeout", "The headers did not arrive in time."))
         elif self._phase == BODY:
             self._refuse(Problem("receive-timeout", "The body did not arrive in time."))
@@ -149,33 +150,16 @@ class Connection(asyncio.Protocol):
         self._turning = False
 
     def _read_head(self, data: bytes) -> bytes:
-        end = data.find(END) + len(END)
-        # data[0]: an empty line before the request is PartialHead's affair, as is a head that is large.
-        if self._partial is not None or end < len(END) or end > self.endpoint.small_head or data[0] == 0x0D:
-            return self._read_partial(data)
-        if end == len(data):
-            return self._take_head(data, b"")
-        return self._take_head(data[:end], data[end:])
-
-    def _read_partial(self, data: bytes) -> bytes:
-        partial = self._partial
-        if partial is None:
-            partial = self._partial = PartialHead(self.endpoint.limits)
-        begun = bool(partial)
-        taken = partial.feed(data)
-        if taken is None:
-            if partial and not begun:
+        found = self._heads.read(data)
+        if found is None:
+            if not self._begun and self._heads.begun:
+                self._begun = True
                 self._set_deadline(self.endpoint.limits.headers)
             return b""
-        self._partial = None
-        if isinstance(taken, Problem):
-            return self._refuse(taken)
-        return self._take_head(*taken)
-
-    def _take_head(self, data: bytes, rest: bytes) -> bytes:
-        head = self.endpoint.heads.parse(data)
-        if isinstance(head, Problem):
-            return self._refuse(head)
+        self._begun = False
+        if isinstance(found, Problem):
+            return self._refuse(found)
+        head, rest = found
         exchange = self._exchange = Exchange(self, head, self._client, self._scheme)
         try:
             allowed = self.endpoint.handler.begin(exchange)
@@ -267,7 +251,7 @@ class Connection(asyncio.Protocol):
                 return True
             self._hang_up()
             return False
-        if self._phase == BODY or self._partial:
+        if self._phase == BODY or self._begun:
             self._refuse(bad_request("The request ends before its end."))
             return True
         return False
@@ -343,12 +327,9 @@ class Connection(asyncio.Protocol):
         """Refuse and close: where the next request would begin is unknown, or too far away."""
         if not told:
             self._told(problem)
-        status, head, body = render(problem)
         exchange, self._exchange = self._exchange, None
         head_only = exchange is not None and exchange.method == b"HEAD"
-        lines = status_line(status) + self.date_line() + head
-        lines, _ = framed(lines, status, len(body), head_only=head_only, close=True, old=False)
-        self._transport.write(lines if head_only else lines + body)
+        self._transport.write(last_words(render(problem), self.date_line(), head_only=head_only))
         self._linger()
         return b""
 
@@ -374,7 +355,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Say that no more comes, and throw away what is still sent, for a while: see LINGER."""
         self._pending = b""
-        self._partial = None
+        self._begun = False
         self._body = None
         if self._ended or not self._transport.can_write_eof():
             self._close()

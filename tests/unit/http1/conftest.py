@@ -15,7 +15,7 @@ from bufferproxy.http1.listener import Listener
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bufferproxy.http1.exchange import Exchange
     from bufferproxy.http1.listener import Tls
@@ -180,6 +180,11 @@ class World:
         for _ in range(5):
             await asyncio.sleep(0)
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for what the other side of a socket makes true."""
+        while not condition():
+            await self.settle()
+
     async def _close(self) -> None:
         closing = asyncio.ensure_future(self.listener.close(0.0))
         while not closing.done():
@@ -199,13 +204,3 @@ async def serving(world: World) -> World:
     """A world with a listener of default limits."""
     await world.listen()
     return world
-
-
-@pytest.fixture
-def within() -> Callable[[Awaitable[object]], Awaitable[object]]:
-    """A promise that something ends by itself, checked with real seconds as the last resort."""
-
-    async def waited(what: Awaitable[object]) -> object:
-        return await asyncio.wait_for(what, 10)
-
-    return waited
