@@ -1,0 +1,5 @@
+"""`python -m bufferproxy`."""
+
+from bufferproxy.cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""What a run comes to. Pure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bufferproxy.demo.scenario import Scenario
+from bufferproxy.demo.spike import Fate
+from bufferproxy.demo.tally import Tally
+
+SHORTEST = 0.1
+JITTER = 0.01
+
+
+class Summary(NamedTuple):
+    """Times in seconds, None when there is nothing to take them of. `slowest`: the service's worst answer,
+    from the arrival there. `longest`: the longest that a caller waited, for whatever it got. `last`: from the
+    start to the last request served. `peak`: most arrivals at the service within any second, `burst` within
+    any tenth of one."""
+
+    sent: int
+    served: int
+    failures: dict[Fate, int]
+    slowest: float | None
+    longest: float | None
+    last: float | None
+    peak: int
+    burst: int
+
+    @property
+    def failed(self) -> int:
+        return self.sent - self.served
+
+
+def summary(tally: Tally) -> Summary:
+    failures = Counter(call.fate for call in tally.calls)
+    return Summary(
+        sent=len(tally.sent),
+        served=len(tally.served),
+        failures={fate: failures[fate] for fate in Fate if fate not in _NO_FAILURE and failures[fate]},
+        slowest=max((ending.seconds for ending in tally.ended), default=None),
+        longest=max((call.ended_at - call.due_at for call in tally.calls), default=None),
+        last=max(tally.served) - tally.began if tally.served else None,
+        peak=busiest(tally.arrived, 1.0),
+        burst=busiest(tally.arrived, SHORTEST),
+    )
+
+
+_NO_FAILURE = {Fate.SERVED, Fate.ACCEPTED}
+
+
+def busiest(times: Sequence[float], window: float) -> int:
+    """Most of `times` in any window that long, wherever it begins."""
+    ordered = sorted(times)
+    return max(
+        (bisect_right(ordered, start + window) - index for index, start in enumerate(ordered)), default=0
+    )
+
+
+def per_second(times: Sequence[float], began: float, width: float) -> list[float]:
+    """Rates in bins of `width` seconds from `began` on, up to the bin of the last one."""
+    counts = Counter(max(0, int((at - began) / width)) for at in times)
+    return [counts[index] / width for index in range(max(counts, default=-1) + 1)]
+
+
+def excess(times: Sequence[float], rate: float, burst: int) -> float:
+    """How many arrivals the worst window has more than `rate * (W + 10 ms) + burst`, over all windows of
+    W >= 0.1 s. Not above 0: the ceiling was kept.
+
+    With g(k) = k - rate * t(k), the window from i to j holds j - i + 1 and may hold rate * (t(j) - t(i)) and
+    a constant: the worst one that ends in j begins where g is least. Those shorter than 0.1 s count as that.
+    """
+    ordered = sorted(times)
+    allowed = rate * JITTER + burst
+    worst, least, behind = -math.inf, math.inf, 0
+    for j, at in enumerate(ordered):
+        while ordered[behind] < at - SHORTEST:
+            least = min(least, behind - rate * ordered[behind])
+            behind += 1
+        short = (j - behind + 1) - rate * SHORTEST
+        long = (j - rate * at) - least + 1
+        worst = max(worst, short - allowed, long - allowed)
+    return worst
+
+
+def verdict(scenario: Scenario, buffered: Tally) -> list[str]:
+    """What was not as promised through bufferproxy, a sentence each. Empty: all of it was."""
+    wrong = []
+    sent, served = len(buffered.sent), len(buffered.served)
+    if sent < scenario.requests:
+        wrong.append(f"Only {sent} of {scenario.requests} requests were sent.")
+    if served < sent:
+        wrong.append(f"{sent - served} of {sent} requests were not served.")
+    standing = buffered.standing
+    if standing is None or standing.delivered < sent or standing.backlog:
+        wrong.append(f"The proxy says: {standing or 'nothing'}.")
+    over = excess(buffered.arrived, scenario.ceiling, burst=1)
+    if over > 0:
+        wrong.append(
+            f"The ceiling of {scenario.ceiling}/s was not kept: {over:.1f} arrivals too many in one window."
+        )
+    return wrong
