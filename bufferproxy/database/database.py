@@ -88,8 +88,9 @@ class Database:
             with file.damage_named(self.path):
                 return function(self._reader)
         except DatabaseError as error:
-            if is_fault(error):
-                self._writer.die(error)
+            if not is_fault(error, reading=True):
+                raise
+            self._writer.die(error)
             raise LogUnavailable(f"{self.path}: {error}") from error
 
     def _close_reader(self) -> None:

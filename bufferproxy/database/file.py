@@ -191,6 +191,6 @@ _FAULTS = frozenset(
 )
 
 
-def is_fault(error: BaseException) -> bool:
-    """Of the storage, and not of the statement."""
-    return _code(error) in _FAULTS
+def is_fault(error: BaseException, *, reading: bool = False) -> bool:
+    """Of the storage, and not of the statement. (That a reader cannot write is as it should be.)"""
+    return _code(error) in _FAULTS and not (reading and _code(error) == sqlite3.SQLITE_READONLY)
