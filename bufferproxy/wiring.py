@@ -23,7 +23,7 @@ from bufferproxy.accept.routing import Router
 from bufferproxy.accept.status import StatusBook
 from bufferproxy.admin.app import admin_app
 from bufferproxy.admin.auth import Access, Tokens
-from bufferproxy.admin.health import Draining, LogWatch, Readiness
+from bufferproxy.admin.health import Draining, LogWatch, Readiness, Starting
 from bufferproxy.admin.progress import ProgressWatch
 from bufferproxy.admin.server import AdminServer, AdminTls
 from bufferproxy.clock import SystemClock
@@ -96,6 +96,7 @@ class Replica:
         self.metrics = Metrics(self.meters, __version__)
         self.rates = RecentRates(self.meters, self.clock)
         self.snapshots = Snapshots(self.meters, self.rates)
+        self.starting = Starting()
         self.draining = Draining()
         self.progress = ProgressWatch(self.clock)
         self.stands: list[Stand] = []
@@ -108,7 +109,7 @@ class Replica:
         async with AsyncExitStack() as stack:
             log = await self._open_log(stack)
             watch = LogWatch(log, self.clock)
-            checks = (watch.check, self.draining.check, self.progress.check)
+            checks = (self.starting.check, watch.check, self.draining.check, self.progress.check)
             readiness = Readiness(checks, self.clock, self.events.emit)
             for background in (watch, LoopLag(self.clock, self.events.emit), self.rates):
                 self._spawn(background.run(), stack)
@@ -116,6 +117,7 @@ class Replica:
             await self._start_services(stack, log)
             view = await self._start_results(stack, log) if self.accepts else None
             data = await self._start_data_plane(stack, log, view) if view is not None else None
+            self.starting.over()
             self._spawn(readiness.run(), stack)
             stack.callback(self.draining.begin)
             logger.info(

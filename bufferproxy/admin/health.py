@@ -61,6 +61,22 @@ class LogWatch:
         return f"<LogWatch {self._trouble or 'answering'}>"
 
 
+class Starting:
+    """Not ready until everything listens: the admin plane is up before the data plane."""
+
+    def __init__(self) -> None:
+        self._over = False
+
+    def over(self) -> None:
+        self._over = True
+
+    def check(self) -> Check:
+        return Check("starting", self._over, "" if self._over else "this replica is starting")
+
+    def __repr__(self) -> str:
+        return f"<Starting over={self._over}>"
+
+
 class Draining:
     """Turned on once, at the start of the end."""
 
