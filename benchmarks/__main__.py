@@ -1,0 +1,194 @@
+"""Measures everything, or what is named: `python -m benchmarks [accept] [drain] [wait] [rate] [memory]`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report
+from benchmarks.world import (
+    ask,
+    cpu_of,
+    drained,
+    folder,
+    preload,
+    python,
+    quiet,
+    rss_of,
+    settings,
+    sink,
+    told,
+)  # fmt: skip
+from bufferproxy.testing.kafka_broker import KafkaMissing, broker, kafka_jars
+from bufferproxy.testing.processes import Bufferproxy, free_port, wait_until
+from bufferproxy.testing.promises import over_ceiling, used
+
+SECONDS = 6
+CONNECTIONS = 128
+DRAINED = 60_000
+SQLITE = "sqlite:./log.db"
+Result = dict[str, Any]
+
+
+def accept(kafka: str | None) -> Result:
+    """202s per second beside the echo's 200s, with the CPU of the server's process for each."""
+    found: Result = {}
+    port = free_port()
+    with python("benchmarks.echo", port) as child:
+        url = f"http://127.0.0.1:{port}/x"
+        wait_until(lambda: ask(url), "the echo")
+        found["bare uvicorn ASGI echo"] = _loaded(url, child.pid)
+    for name, role, log in _logs(kafka, "run", "proxy"):
+        with folder() as where, sink() as to, Bufferproxy(role, settings(log, to, "1/h"), where) as proxy:
+            found[f"bufferproxy, {name}"] = _loaded(f"{proxy.url}/x", proxy.pid)
+        quiet()
+    return _with_ratios(found, "bare uvicorn ASGI echo", "per_second")
+
+
+def _loaded(url: str, pid: int) -> Result:
+    told("benchmarks.load", url, 1, CONNECTIONS)  # warm-up
+    before = cpu_of(pid)
+    result = dict(told("benchmarks.load", url, SECONDS, CONNECTIONS))
+    count = sum(result["statuses"].values())
+    result["cpu_us"] = round((cpu_of(pid) - before) / count * 1e6, 1)
+    return result
+
+
+def drain(kafka: str | None) -> Result:
+    """Deliveries per second with no rate limit, 64 in flight, beside a bare aiohttp loop."""
+    found: Result = {}
+    with sink() as to:
+        found["bare aiohttp loop"] = dict(told("benchmarks.bare_client", f"{to}/x", DRAINED))
+    for name, role, log in _logs(kafka, "run", "worker"):
+        with folder() as where, sink() as to:
+            text = settings(log, to, "unlimited")
+            preload(text, where, DRAINED)
+            quiet()
+            with Bufferproxy(role, text, where) as worker:
+                rate, _ = drained(to, DRAINED)
+                cpu = cpu_of(worker.pid)
+                found[f"bufferproxy, {name}"] = {
+                    "per_second": round(rate, 1),
+                    "cpu_us": round(cpu / DRAINED * 1e6, 1),
+                }
+    return _with_ratios(found, "bare aiohttp loop", "per_second")
+
+
+def wait(kafka: str | None) -> Result:
+    """What `Prefer: wait` adds to a request's latency at 200 requests a second."""
+    found: Result = {}
+    with sink() as to:
+        found["direct"] = dict(told("benchmarks.load", f"{to}/x", SECONDS, 64, 200))
+    for name, role, log in _logs(kafka, "run", "proxy"):
+        with folder() as where, sink() as to, contextlib.ExitStack() as stack:
+            text = settings(log, to, "unlimited")
+            proxy = stack.enter_context(Bufferproxy(role, text, where))
+            if role == "proxy":
+                stack.enter_context(Bufferproxy("worker", text, where))
+            quiet(3.0)
+            told("benchmarks.load", f"{proxy.url}/x", 2, 64, 200, "Prefer: wait=20")
+            result = dict(told("benchmarks.load", f"{proxy.url}/x", SECONDS, 64, 200, "Prefer: wait=20"))
+            result["added_ms"] = round(result["p50_ms"] - found["direct"]["p50_ms"], 3)
+            found[f"bufferproxy, {name}"] = result
+    return found
+
+
+def rate(kafka: str | None) -> Result:
+    """How exactly 500 a second are kept while there is backlog."""
+    found: Result = {}
+    for name, role, log in _logs(kafka, "run", "worker"):
+        with folder() as where, sink() as to:
+            text = settings(log, to, "500/s")
+            preload(text, where, 5000)
+            with Bufferproxy(role, text, where):
+                _, stamps = drained(to, 5000)
+            found[f"bufferproxy, {name}"] = {
+                "used": round(used(stamps, 500), 4),
+                "windows_over": {
+                    str(window): len(over_ceiling(stamps, rate=500, burst=1, window=window))
+                    for window in (0.1, 1, 5)
+                },
+            }
+    return found
+
+
+def memory(_: str | None) -> Result:
+    """Resident memory, and seconds from start to ready, with little and with much backlog (SQLite)."""
+    found: Result = {}
+    for name, count in (("1 k", 1_000), ("1 M", 1_000_000)):
+        with folder() as where, sink() as to:
+            text = settings(SQLITE, to, "10/s")
+            preload(text, where, count)
+            proxy = Bufferproxy("run", text, where)
+            began = time.perf_counter()
+            with proxy:
+                ready = time.perf_counter() - began
+                quiet(3.0)
+                found[name] = {"rss_mb": round(rss_of(proxy.pid), 1), "ready_s": round(ready, 2)}
+    found["difference"] = {"rss_mb": round(found["1 M"]["rss_mb"] - found["1 k"]["rss_mb"], 1)}
+    return found
+
+
+def _logs(kafka: str | None, alone: str, of_many: str) -> Iterator[tuple[str, str, str]]:
+    """(name, role, log) of what there is to measure."""
+    yield "SQLite", alone, SQLITE
+    if kafka is not None:
+        yield "Kafka", of_many, f"kafka://{kafka}"
+
+
+def _with_ratios(found: Result, ceiling: str, figure: str) -> Result:
+    bare = found[ceiling]
+    for name, result in found.items():
+        if name != ceiling:
+            result["ratio"] = round(result[figure] / bare[figure], 2)
+            result["cpu_ratio"] = round(result["cpu_us"] / bare["cpu_us"], 2)
+    return found
+
+
+PARTS: dict[str, Callable[[str | None], Result]] = {
+    "accept": accept,
+    "drain": drain,
+    "wait": wait,
+    "rate": rate,
+    "memory": memory,
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"benchmarks: no part named {unknown[0]}: there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    results: Result = {"machine": report.machine()}
+    for name in names or PARTS:
+        # A broker for each part: what one part left in it is no burden of the next.
+        with _broker() as kafka:
+            print(f"measuring {name} …", file=sys.stderr)
+            results[name] = PARTS[name](kafka)
+    target = Path("benchmarks/results") / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(results, indent=2) + "\n")
+    print(report.table(results))
+    print(f"\nwritten to {target}", file=sys.stderr)
+    return 0
+
+
+@contextlib.contextmanager
+def _broker() -> Iterator[str | None]:
+    try:
+        jars = kafka_jars()
+    except KafkaMissing as missing:
+        print(f"without Kafka: {missing}", file=sys.stderr)
+        yield None
+        return
+    with broker(jars) as running_broker:
+        yield running_broker.bootstrap
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""The machine, and the table."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("bufferproxy", "kafka-python", "uvicorn", "httptools", "uvloop", "aiohttp")
+
+
+def machine() -> dict[str, Any]:
+    told = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (line.split(":", 1)[1].strip() for line in told if line.startswith("model name"))
+    return {
+        "cpu": next(models, platform.processor()),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "system": platform.release(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown: one row a measurement."""
+    rows = ["| | per second | of the bare ceiling | p50 | p99 | CPU each |", "|---|---|---|---|---|---|"]
+    for part in ("accept", "drain", "wait"):
+        for name, found in results.get(part, {}).items():
+            rows.append(
+                f"| {part}: {name} | {_number(found.get('per_second'))} | {_number(found.get('ratio'))} "
+                f"| {_ms(found.get('p50_ms'))} | {_ms(found.get('p99_ms'))} | {_us(found.get('cpu_us'))} |"
+            )
+    lines = ["\n".join(rows)] if len(rows) > 2 else []
+    for name, found in results.get("wait", {}).items():
+        if "added_ms" in found:
+            lines.append(f"`wait` adds {found['added_ms']:.1f} ms at the median ({name}, 200 requests/s).")
+    for name, found in results.get("rate", {}).items():
+        over = ", ".join(f"{count} of {window} s" for window, count in found["windows_over"].items())
+        lines.append(f"500/s: {found['used']:.1%} used; windows over the ceiling: {over} ({name}).")
+    if "memory" in results:
+        found = results["memory"]
+        lines.append(
+            f"With 1 M requests of backlog: ready in {found['1 M']['ready_s']} s, "
+            f"{found['1 M']['rss_mb']} MB resident ({found['difference']['rss_mb']:+} MB against 1 k)."
+        )
+    return "\n\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if value > 100 else f"{value:.2f}"
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} ms"
+
+
+def _us(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} µs"
