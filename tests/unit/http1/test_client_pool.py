@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -145,6 +146,16 @@ async def test_a_busy_connection_that_is_given_back_is_cut_off() -> None:
         await pool.close()
 
 
+async def test_what_is_cut_off_does_not_go_on_sending() -> None:
+    async with RawService(hearing=raw.deaf, receive_buffer=4096) as service:
+        pool = pool_of(service)
+        connection = await take(pool)
+        connection.exchange(GET, b"x" * (16 << 20), head_request=False, deadlines=Deadlines())
+        pool.release(connection)
+        await connection.lost  # at once, though most of the body was still to be sent
+        await pool.close()
+
+
 async def test_closed_under_the_request_is_told_from_not_sent() -> None:
     async with RawService(raw.replying(), raw.closing()) as service:
         pool = pool_of(service)
@@ -177,23 +188,39 @@ async def test_a_name_that_nobody_knows_is_unresolved() -> None:
         await pool.close()
 
 
+@contextmanager
+def silent_host(address: str, port: int = 0) -> Iterator[int]:
+    """A port that answers no handshake: its backlog is full and nobody empties it."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
 async def test_a_silent_host_times_out() -> None:
-    # A backlog of one that nobody empties: further handshakes are not answered.
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    full = [socket.socket() for _ in range(3)]
-    for client in full:
-        client.setblocking(False)
-        client.connect_ex(listener.getsockname())
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    pool = Pool(parse_target(url), clock=SystemClock(), idle=1, connect=0.05)
-    failure = await pool.acquire()
-    assert isinstance(failure, Failure)
-    assert (failure.phase, failure.kind, failure.sent) == (Phase.CONNECT, Kind.TIMEOUT, False)
-    for client in (*full, listener):
-        client.close()
-    await pool.close()
+    with silent_host("127.0.0.1") as port:
+        pool = Pool(parse_target(f"http://127.0.0.1:{port}"), clock=SystemClock(), idle=1, connect=0.05)
+        failure = await pool.acquire()
+        assert isinstance(failure, Failure)
+        assert (failure.phase, failure.kind, failure.sent) == (Phase.CONNECT, Kind.TIMEOUT, False)
+        await pool.close()
+
+
+async def test_a_silent_address_leaves_time_for_the_next_one() -> None:
+    async def both(_host: str, _port: int) -> Sequence[str]:
+        return ["127.0.0.9", "127.0.0.1"]
+
+    async with RawService() as service:
+        with silent_host("127.0.0.9", service.port):
+            target = parse_target(f"http://auth.example:{service.port}")
+            pool = Pool(target, clock=SystemClock(), idle=1, connect=0.4, resolve=both)
+            await use(pool)
+            await pool.close()
 
 
 async def test_a_resolver_that_hangs_times_out() -> None:
