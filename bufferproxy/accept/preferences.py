@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from bufferproxy.http1.problems import Problem
 
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+# Elements of a list; a comma within quotes does not end one.
+_ELEMENTS = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_LONGEST_DIGITS = 9
+"""Digits that are read; a larger number of seconds is above every cap."""
 
 FieldLines = Sequence[tuple[bytes, bytes]]
 
@@ -29,19 +35,20 @@ def preference(headers: FieldLines) -> Preference | Problem:
     for name, value in headers:
         if len(name) != 6 or name.lower() != b"prefer":
             continue
-        for part in value.split(b","):
+        for part in _ELEMENTS.findall(value) if b'"' in value else value.split(b","):
             token, _, argument = part.split(b";", 1)[0].partition(b"=")
             token = token.strip().lower()
             if token == b"respond-async":
                 respond_async = True
             elif token == b"wait" and wait is None:
                 digits = argument.strip().strip(b'"')
-                if not digits.isdigit() or len(digits) > 9:
+                if not digits.isdigit():
                     return Problem(
                         "bad-preference",
                         f"Prefer: wait={argument.decode('latin-1')} is not a number of seconds",
                     )
-                wait = int(digits)
+                digits = digits.lstrip(b"0") or b"0"
+                wait = int(digits) if len(digits) <= _LONGEST_DIGITS else 10**_LONGEST_DIGITS
     return Preference(wait, respond_async) if wait is not None or respond_async else NONE
 
 

@@ -12,6 +12,9 @@ TIERS = tuple(0.25 * 4**n for n in range(10))
 HEADROOM = 128 * 1024
 """Bytes a record may need beside its body: key, headers, the request's own header lines."""
 
+ANSWER = 128 * 1024
+"""Bytes of the service's last answer that a dead letter may carry: its head, and the start of its body."""
+
 
 class ServiceTopics(NamedTuple):
     """Names of one service's topics, and the group that drains it."""
@@ -47,7 +50,7 @@ def topics_of(
         Topic(names.delayed, len(TIERS), open_, body + HEADROOM),
         Topic(names.states, partitions, Keep(seconds=keep_dead, compact=True), HEADROOM),
         Topic(names.results, partitions, Keep(seconds=keep_results + 3600), reply + HEADROOM),
-        Topic(names.dead, partitions, Keep(seconds=keep_dead, compact=True), body + HEADROOM),
+        Topic(names.dead, partitions, Keep(seconds=keep_dead, compact=True), body + HEADROOM + ANSWER),
     )
 
 

@@ -55,7 +55,8 @@ class TokenBucket:
         return (1.0 - self._tokens) / self._fill if self._fill else math.inf
 
     def give_back(self) -> None:
-        """A token was taken and nothing was sent."""
+        """A token was taken and nothing was sent. At once only: what is given back after the bucket was full
+        again would be sent on top of what it has earned since."""
         self._tokens = min(self._tokens + 1.0, self._capacity)
 
     def _set(self, rate: float, burst: float) -> None:

@@ -42,6 +42,10 @@ class Rest:
         self._failures = 0
         self._probing = False
 
+    def forgo(self) -> None:
+        """Who was let go does not try after all. If it was the probe, the next one is."""
+        self._probing = False
+
     def wait(self, now: float) -> float:
         """Seconds that a request must wait before it may connect (inf: until the probe is back);
         0.0 lets it go, and makes it the probe if one is due."""

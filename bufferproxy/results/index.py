@@ -34,7 +34,8 @@ class Index(Protocol):
         ...
 
     def put(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
-        """Remember rows (an end is never replaced by a step) and how far was read, in one transaction."""
+        """Remember rows and how far was read, in one transaction. An end is never replaced by a step; told
+        twice, in `.results` and in `.states`, it keeps the reply and the error that either of them named."""
         ...
 
     async def find(self, id_: str) -> Row | None: ...

@@ -29,7 +29,8 @@ _PUT = """
     ON CONFLICT (id) DO UPDATE SET
         state = excluded.state, at = excluded.at, attempts = excluded.attempts,
         place = coalesce(excluded.place, place), reply = coalesce(excluded.reply, reply),
-        error = excluded.error, due_at = excluded.due_at, ended = excluded.ended
+        error = CASE WHEN rows.ended IS NULL THEN excluded.error ELSE coalesce(excluded.error, error) END,
+        due_at = excluded.due_at, ended = excluded.ended
     WHERE rows.ended IS NULL OR excluded.ended IS NOT NULL
 """
 _FORGET = "DELETE FROM rows WHERE id IN (SELECT id FROM rows WHERE ended < ? LIMIT 2000)"

@@ -7,11 +7,12 @@ woken from what was just read, before the index has it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from bufferproxy.clock import Clock
 from bufferproxy.envelope import change_of
-from bufferproxy.errors import EnvelopeError, LogUnavailable
+from bufferproxy.errors import EnvelopeError, LogError, LogUnavailable
 from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition, Record
@@ -42,7 +43,9 @@ class ResultsView:
         known = await self._index.offsets()
         for names, _ in self._services:
             for partition, lag in (await self._log.lag(names.group, (names.results, names.states))).items():
-                self._read[partition] = max(known.get(partition, 0), lag.start)
+                # An index that has read more than there is belongs to a log that was there before this one.
+                read = known.get(partition, 0)
+                self._read[partition] = max(read, lag.start) if read <= lag.end else lag.start
                 self._goal[partition] = lag.end
         return await self._log.tail(self._read)
 
@@ -98,7 +101,8 @@ class ResultsView:
         while True:
             await self._clock.sleep(SWEEP)
             longest = max(keep for _, keep in self._services)
-            await self._index.forget(int((self._clock.wall() - longest) * 1000))
+            with contextlib.suppress(LogError):  # a full disk: the next sweep tries again
+                await self._index.forget(int((self._clock.wall() - longest) * 1000))
 
     @property
     def behind(self) -> int:
