@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, Topic
-from bufferproxy.log.kafka.options import Clients, KafkaOptions
+from bufferproxy.log.kafka.options import Clients, KafkaOptions, passes
 from bufferproxy.log.kafka.producer import Known, Producer
 from bufferproxy.log.kafka.reader import KafkaReader
 from bufferproxy.log.kafka.sight import Sight
@@ -20,7 +22,12 @@ from bufferproxy.records import Entry, Partition, Position, Record
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 PING = 3.0
+"""Seconds that a ping may take."""
+PATIENCE = 8.0
+"""Seconds within which a question is asked again."""
 TRIM_EVERY = 60.0
 """Seconds between two deletions of settled records."""
 
@@ -67,7 +74,7 @@ class KafkaLog(Log):
     # --- LogInspector ---------------------------------------------------------------------------------------
 
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
-        return await asyncio.to_thread(self._topics.lag, group, topics)
+        return await self._patiently(partial(self._topics.lag, group, topics))
 
     async def read(self, position: Position, limit: int) -> Sequence[Record]:
         return await asyncio.to_thread(self._sight.read, position, limit)
@@ -82,13 +89,13 @@ class KafkaLog(Log):
     # --- Log ------------------------------------------------------------------------------------------------
 
     async def ensure(self, topics: Sequence[Topic], *, create: bool) -> None:
-        found = await asyncio.to_thread(self._topics.ensure, topics, create=create)
+        found = await self._patiently(partial(self._topics.ensure, topics, create=create))
         await self._producer.know({t.name: Known(found[t.name], t.max_bytes, t.keep.compact) for t in topics})
         self._known.update({t.name: t for t in topics})
 
     async def describe(self, topics: Sequence[Topic]) -> Sequence[str]:
         """What is wrong with the topics as they are, a line each."""
-        return await asyncio.to_thread(self._topics.describe, topics)
+        return await self._patiently(partial(self._topics.describe, topics))
 
     async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> KafkaReader:
         reader = await KafkaReader.open(self._clients, group, topics, listener)
@@ -107,9 +114,22 @@ class KafkaLog(Log):
             partition: offset
             for reader in self._readers
             for partition, offset in reader.settled().items()
-            if self._known[partition.topic].keep.committed_by == reader.group
+            if partition.topic in self._known
+            and self._known[partition.topic].keep.committed_by == reader.group
         }
-        await asyncio.to_thread(self._topics.trim, settled)
+        await self._patiently(partial(self._topics.trim, settled))
+
+    async def _patiently(self, ask: Callable[[], T]) -> T:
+        """In a thread, and again while Kafka elects a leader or loads a coordinator: the admin client itself
+        gives up at the first such answer."""
+        until = self._clock.now() + PATIENCE
+        while True:
+            try:
+                return await asyncio.to_thread(ask)
+            except LogUnavailable as error:
+                if not passes(error.__cause__) or self._clock.now() > until:
+                    raise
+            await self._clock.sleep(0.1)
 
     async def _trim_for_ever(self) -> None:
         while True:
@@ -135,7 +155,10 @@ class KafkaLog(Log):
             stack.push_async_callback(self._producer.abandon if abandon else self._producer.close)
             polling: list[KafkaTail | KafkaReader] = [*self._tails, *self._readers]
             for each in polling:
-                stack.push_async_callback(each.end, abandon=abandon)
+                if abandon:
+                    stack.push_async_callback(each.end, abandon=True)
+                else:
+                    stack.push_async_callback(each.close)
 
     def __repr__(self) -> str:
         return f"<KafkaLog {self._clients.brokers} {self._producer!r} {self._readers!r} {self._tails!r}>"

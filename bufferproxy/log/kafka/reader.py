@@ -133,6 +133,8 @@ class KafkaReader(LogReader):
         return await asyncio.to_thread(self._clients.members, self.group)
 
     async def close(self) -> None:
+        if self.closed:
+            return
         await self.end()
         instance = self._clients.options.instance_id
         if instance is not None:

@@ -1,0 +1,226 @@
+"""Readers of one group come, go and freeze, with records in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+from kafka import KafkaAdminClient
+
+from bufferproxy.clock import SystemClock
+from bufferproxy.log.contract import Keep, Topic
+from bufferproxy.log.kafka import KafkaLog, KafkaOptions, open_kafka
+from bufferproxy.records import Entry, Partition
+from bufferproxy.testing.log_world import Holding, numbered
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+    from bufferproxy.log.contract import LogReader
+    from bufferproxy.records import Record
+    from bufferproxy.testing.kafka_broker import Broker
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+
+PARTITIONS = 6
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    return f"bufferproxy.{request.node.name}"
+
+
+@pytest.fixture
+async def log(kafka_broker: Broker, topic: str) -> AsyncIterator[KafkaLog]:
+    options = KafkaOptions(replication=1, options={"session_timeout_ms": 2000})
+    log = await open_kafka(kafka_broker.bootstrap, SystemClock(), options)
+    await log.ensure([Topic(topic, PARTITIONS, Keep(committed_by=topic))], create=True)
+    yield log
+    await log.close()
+
+
+class Worker:
+    """Settles records some time after it has fetched them, out of step, and hands over cleanly."""
+
+    def __init__(self, seen: list[tuple[str, Record]], name: str) -> None:
+        self.name = name
+        self.holding = Holding()
+        self.holding.on_revoking = self._hand_over
+        self._seen = seen
+        self._unsettled: dict[Partition, Record] = {}
+        self._reader: LogReader
+        self._running: asyncio.Task[None]
+        self._progress = asyncio.Event()
+
+    async def start(self, log: KafkaLog, topic: str) -> None:
+        self._reader = await log.reader(topic, [topic], self.holding)
+        self._running = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            for record in await self._reader.fetch():
+                assert record.partition in self.holding.leases, "nothing comes without a lease"
+                self._seen.append((self.name, record))
+                self._unsettled[record.partition] = record
+            self._progress.set()
+            await asyncio.sleep(0.01)
+            if len(self._unsettled) == len(self.holding.leases):
+                await self._commit(list(self._unsettled)[::2])
+
+    async def _hand_over(self, partitions: Collection[Partition]) -> None:
+        await self._commit([p for p in partitions if p in self._unsettled])
+
+    async def _commit(self, partitions: Collection[Partition]) -> None:
+        settled = {p: self._unsettled.pop(p) for p in partitions if p in self._unsettled}
+        offsets = {
+            p: (self.holding.leases[p].epoch, self._reader.after(record)) for p, record in settled.items()
+        }
+        if offsets:
+            await self._reader.commit(offsets)
+
+    async def until_seen(self, count: int) -> None:
+        """By all together; this one is the last to see any."""
+        while len({record.position for _, record in self._seen}) < count:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def stop(self) -> None:
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        await self._commit(list(self._unsettled))
+        await self._reader.close()
+
+
+async def test_a_rebalance_with_records_in_flight_skips_nothing_and_repeats_nothing(
+    log: KafkaLog, topic: str
+) -> None:
+    """2 -> 3 -> 2 -> 1 readers under load. All of them hand over cleanly: each record comes exactly once."""
+    seen: list[tuple[str, Record]] = []
+    workers = [Worker(seen, name) for name in "abc"]
+    sent: dict[Partition, list[bytes]] = defaultdict(list)
+
+    async def append() -> None:
+        for round_, value in enumerate(numbered(1200)):
+            partition = Partition(topic, round_ % PARTITIONS)
+            sent[partition].append(value)
+            await log.append(partition, Entry(None, value, ()))
+
+    appending = asyncio.create_task(append())
+    for worker in workers[:2]:
+        await worker.start(log, topic)
+    await asyncio.gather(
+        *[worker.holding.until(lambda w=worker: len(w.holding.leases) == 3) for worker in workers[:2]]
+    )
+    await workers[2].start(log, topic)
+    await asyncio.gather(
+        *[worker.holding.until(lambda w=worker: len(w.holding.leases) == 2) for worker in workers]
+    )
+    await workers[0].stop()
+    await asyncio.gather(*[w.holding.until(lambda w=w: len(w.holding.leases) == 3) for w in workers[1:]])
+    await workers[1].stop()
+    await workers[2].holding.until(lambda: len(workers[2].holding.leases) == PARTITIONS)
+    await appending
+    await workers[2].until_seen(1200)
+    received: dict[Partition, list[bytes]] = defaultdict(list)
+    for _, record in seen:
+        received[record.partition].append(record.value)
+    assert received == sent, "each once, in order, over all hand-overs"
+    assert len({name for name, _ in seen}) == 3
+    assert not any("lost" in worker.holding.calls for worker in workers)
+    await workers[2].stop()
+    assert all(lag.records == 0 for lag in (await log.lag(topic, [topic])).values())
+
+
+async def test_what_is_kept_over_a_rebalance_is_not_touched(log: KafkaLog, topic: str) -> None:
+    holdings = [Holding(), Holding()]
+    one = await log.reader(topic, [topic], holdings[0])
+    await holdings[0].until(lambda: len(holdings[0].leases) == PARTITIONS)
+    before = dict(holdings[0].leases)
+    for number in range(PARTITIONS):
+        await log.append(Partition(topic, number), Entry(None, b"in flight", ()))
+    fetched: Counter[Partition] = Counter()
+    while fetched.total() < PARTITIONS:
+        fetched.update(record.partition for record in await one.fetch())
+    await log.reader(topic, [topic], holdings[1])
+    await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in holdings])
+    kept = holdings[0].leases
+    assert kept.items() <= before.items(), "the same leases, epochs included"
+    for partition in kept:
+        await log.append(partition, Entry(None, b"next", ()))
+    fetched.clear()
+    while fetched.total() < len(kept):
+        batch = await one.fetch()
+        assert {record.value for record in batch} == {b"next"}, "nothing comes twice within a lease"
+        fetched.update(record.partition for record in batch)
+
+
+async def test_an_abandoned_member_is_told_that_it_has_lost_its_lease(
+    log: KafkaLog, kafka_broker: Broker, topic: str
+) -> None:
+    """Somebody else takes the member out of the group: what it commits afterwards changes nothing."""
+    holding = Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    partition = Partition(topic, 0)
+    await log.append(partition, Entry(None, b"x", ()))
+    (record,) = await reader.fetch()
+    former = holding.leases[partition]
+    await asyncio.to_thread(expel_everybody, kafka_broker.bootstrap, topic)
+    await holding.until(lambda: "lost" in holding.calls)
+    refused = await reader.commit({partition: (former.epoch, reader.after(record))})
+    assert set(refused) == {partition}
+    assert (await log.lag(topic, [topic]))[partition].records == 1
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    assert holding.leases[partition].epoch > former.epoch
+    assert [again.position for again in await reader.fetch()] == [record.position]
+
+
+def expel_everybody(bootstrap: str, group: str) -> None:
+    from kafka.admin import MemberToRemove
+
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    members = admin.describe_groups([group])[group]["members"]
+    admin.remove_group_members(group, [MemberToRemove(member_id=m["member_id"]) for m in members])
+    admin.close()
+
+
+async def test_a_static_member_that_closes_makes_room_at_once(kafka_broker: Broker, topic: str) -> None:
+    """Its session of ten seconds is not waited for."""
+    logs = [
+        await open_kafka(
+            kafka_broker.bootstrap, SystemClock(), KafkaOptions(replication=1, instance_id=f"worker-{number}")
+        )
+        for number in range(2)
+    ]
+    holdings = [Holding(), Holding()]
+    readers = []
+    for log, holding in zip(logs, holdings, strict=True):
+        await log.ensure([Topic(topic, 2, Keep())], create=True)
+        readers.append(await log.reader(topic, [topic], holding))
+    await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == 1) for h in holdings])
+    await readers[0].close()
+    async with asyncio.timeout(8):
+        await holdings[1].until(lambda: len(holdings[1].leases) == 2)
+    await readers[1].close()
+    for log in logs:
+        await log.close()
+
+
+async def test_a_full_feed_stops_fetching_but_not_the_membership(log: KafkaLog, topic: str) -> None:
+    partition = Partition(topic, 0)
+    value = bytes(500_000)
+    await asyncio.gather(*[log.append(partition, Entry(None, value, ())) for _ in range(80)])
+    holding = Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    other = Holding()
+    # The rebalance needs the first one's poll thread, whose feed is full: nobody fetches.
+    await log.reader(topic, [topic], other)
+    await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])
+    assert reader._feed._offered_bytes < 40_000_000
+    taken = 0
+    while taken < 80 and partition in holding.leases:
+        taken += len(await reader.fetch())
+    assert taken in (0, 80)
