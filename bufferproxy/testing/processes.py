@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,9 +24,13 @@ PATIENCE = 60.0
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below the range from which the system gives ports to outgoing connections: who is killed must find its
+    port free when it comes back."""
+    for port in random.sample(range(20000, 32000), 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port between 20000 and 32000")
 
 
 def get(url: str, *, timeout: float = 10.0) -> Any:
@@ -97,10 +104,12 @@ class Process:
 class RecorderProcess(Process):
     """See recorder.py."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
-        self.port = port or free_port()
+    def __init__(self, folder: Path, name: str = "recorder") -> None:
+        self.port, self._control = free_port(), free_port()
         super().__init__(
-            [sys.executable, "-m", "bufferproxy.testing.recorder", str(self.port)], folder, "recorder"
+            [sys.executable, "-m", "bufferproxy.testing.recorder", str(self.port), str(self._control)],
+            folder,
+            name,
         )
 
     @property
@@ -109,27 +118,56 @@ class RecorderProcess(Process):
 
     def start(self) -> None:
         super().start()
-        wait_until(lambda: self.count() >= 0, "the recorder to listen")
+        wait_until(lambda: self._ask("count") is not None, "the recorder to listen")
 
     def count(self) -> int:
-        return int(get(f"{self.url}/_recorder/count"))
+        return int(self._ask("count"))
 
-    def lag(self) -> float:
-        return float(get(f"{self.url}/_recorder/lag"))
+    def stalls(self) -> list[tuple[float, float]]:
+        """When its loop stood still, and for how many seconds, since the last `forget`."""
+        return [(at, seconds) for at, seconds in self._ask("stalls")]
 
     def arrivals(self) -> list[Arrival]:
-        return [Arrival(*row) for row in get(f"{self.url}/_recorder/arrivals", timeout=60.0)]
+        return [Arrival(*row) for row in self._ask("arrivals")]
 
     def mode(self, **mode: Any) -> None:
-        data = json.dumps(mode).encode()
-        urllib.request.urlopen(f"{self.url}/_recorder/mode", data=data, timeout=10.0).close()
+        """How it answers from now on: fields of recorder.Mode."""
+        self._tell("mode", json.dumps(mode).encode())
 
     def forget(self) -> None:
-        urllib.request.urlopen(f"{self.url}/_recorder/forget", data=b"", timeout=10.0).close()
+        self._tell("forget")
+
+    def down(self) -> None:
+        """Nobody listens any more, and every connection is cut. What it knows it keeps."""
+        self._tell("down")
+
+    def up(self) -> None:
+        self._tell("up")
 
     def await_count(self, count: int, patience: float = PATIENCE) -> None:
         """Until at least `count` arrived."""
         wait_until(lambda: self.count() >= count, f"{count} arrivals", patience=patience, every=0.1)
+
+    def await_ids(self, ids: Collection[str], patience: float = PATIENCE) -> list[Arrival]:
+        """Until all of `ids` arrived; all arrivals."""
+        wanted = set(ids)
+
+        def there() -> list[Arrival] | None:
+            if self.count() < len(wanted):
+                return None
+            arrivals = self.arrivals()
+            return arrivals if wanted <= {arrival.id for arrival in arrivals} else None
+
+        found: list[Arrival] = wait_until(
+            there, f"{len(wanted)} requests to arrive", patience=patience, every=0.2
+        )
+        return found or []
+
+    def _ask(self, what: str) -> Any:
+        return get(f"http://127.0.0.1:{self._control}/{what}", timeout=60.0)
+
+    def _tell(self, what: str, data: bytes = b"") -> None:
+        urllib.request.urlopen(f"http://127.0.0.1:{self._control}/{what}", data=data, timeout=10.0).close()
 
 
 class Bufferproxy(Process):

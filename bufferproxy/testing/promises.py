@@ -1,11 +1,12 @@
 """The promises as checkers over what callers were told and what the service saw. Pure.
 
-After Jepsen: a history of acceptances and of arrivals, and checks that name what is wrong. Each returns a list
-of complaints, empty when the promise was kept.
+After Jepsen: a history of acceptances and of arrivals, and checks that name what is wrong. Each returns a
+list of complaints, empty when the promise was kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,10 @@ from typing import NamedTuple
 
 JITTER = 0.010
 """Seconds by which an arrival may be seen early or late (P3)."""
+
+
+TICK = 0.002
+"""Seconds by which a timer of the service may ring early."""
 
 
 class Arrival(NamedTuple):
@@ -43,6 +48,39 @@ def nothing_invented(possible: Iterable[str], arrivals: Iterable[Arrival]) -> li
 def duplicates(arrivals: Iterable[Arrival]) -> int:
     """C3: how many arrivals there were beyond one for each id."""
     return sum(count - 1 for count in Counter(arrival.id for arrival in arrivals).values())
+
+
+def same_id(arrivals: Iterable[Arrival]) -> list[str]:
+    """P9: a repeated request has the id it had before. For histories in which no target was sent twice."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    for arrival in arrivals:
+        ids[arrival.target].add(arrival.id)
+    return [f"{target} arrived as {sorted(found)}" for target, found in ids.items() if len(found) > 1]
+
+
+def as_told(told: Iterable[tuple[str, str]], arrivals: Iterable[Arrival]) -> list[str]:
+    """P9: what arrived has the id that its caller was given. `told`: (target, id), no target twice."""
+    given = dict(told)
+    return [
+        f"{arrival.target} was accepted as {given[arrival.target]} and arrived as {arrival.id}"
+        for arrival in arrivals
+        if given.get(arrival.target, arrival.id) != arrival.id
+    ]
+
+
+def unchanged(sent: Iterable[tuple[str, bytes]], arrivals: Iterable[Arrival]) -> list[str]:
+    """P7: bodies arrive as sent. `sent`: (target, body), no target twice."""
+    digests = {target: digest_of(body) for target, body in sent}
+    return [
+        f"the body of {arrival.target} arrived changed"
+        for arrival in arrivals
+        if digests.get(arrival.target, arrival.digest) != arrival.digest
+    ]
+
+
+def digest_of(body: bytes) -> str:
+    """How an `Arrival` tells of a body."""
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def key_order(sent: Sequence[tuple[str, str]], arrivals: Iterable[Arrival]) -> list[str]:
@@ -79,12 +117,45 @@ def over_ceiling(
     return complaints
 
 
+def fullest(times: Iterable[float], window: float) -> int:
+    """The most arrivals in any window of so many seconds."""
+    stamps = sorted(times)
+    return max((bisect_left(stamps, at + window, n) - n for n, at in enumerate(stamps)), default=0)
+
+
+def one_at_a_time(arrivals: Iterable[Arrival], seconds: float) -> list[str]:
+    """C4, for a service that takes `seconds` for each request: no two of one key under way at once."""
+    last: dict[str, Arrival] = {}
+    complaints = []
+    for arrival in sorted(arrivals):
+        before = last.get(arrival.key)
+        if before is not None and arrival.at < before.at + seconds - TICK:
+            complaints.append(
+                f"key {arrival.key}: {arrival.id} arrived {arrival.at - before.at:.3f} s after {before.id}"
+            )
+        last[arrival.key] = arrival
+    return complaints
+
+
 def used(times: Iterable[float], rate: float) -> float:
     """Share of the ceiling that was used between the first and the last arrival."""
     stamps = sorted(times)
     if len(stamps) < 2:
         return 0.0
     return (len(stamps) - 1) / (stamps[-1] - stamps[0]) / rate
+
+
+def used_when_quiet(
+    times: Iterable[float], rate: float, stalls: Iterable[tuple[float, float]]
+) -> tuple[float, int]:
+    """Share of the ceiling used in those whole seconds in which the machine let its processes run, and how
+    many there were. `stalls`: (when, seconds) of a process beside, which has next to nothing to do."""
+    stamps = sorted(times)
+    first, last = int(stamps[0]) + 1, int(stamps[-1])
+    noisy = {int(moment) for at, seconds in stalls for moment in (at, at + seconds)}
+    quiet = [second for second in range(first, last) if second not in noisy]
+    count = sum(bisect_left(stamps, second + 1) - bisect_left(stamps, second) for second in quiet)
+    return (count / len(quiet) / rate if quiet else 0.0), len(quiet)
 
 
 def one_end(ends: Iterable[tuple[str, str]]) -> list[str]:
