@@ -28,17 +28,22 @@ class FragileService:
 
     def __init__(self, process: asyncio.subprocess.Process, ready: Ready) -> None:
         self._process = process
+        self._closed = False
+        self.pid = process.pid
         self.port = ready.port
         self.kernel = ready.kernel
 
     async def follow(self, heard: Callable[[Report], None]) -> None:
-        """Pass on what it reports until it ends."""
+        """Pass on what it reports until it ends. Raises ChildFailed when it does so before `close`."""
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         async for line in self._process.stdout:
             heard(report_of(line))
+        if not self._closed:
+            raise ChildFailed("the process of the fragile service ended before its time")
 
     def close(self) -> None:
         """Tell it to report the rest and end."""
+        self._closed = True
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
         self._process.stdin.close()
 

@@ -67,24 +67,46 @@ def per_second(times: Sequence[float], began: float, width: float) -> list[float
     return [counts[index] / width for index in range(max(counts, default=-1) + 1)]
 
 
-def excess(times: Sequence[float], rate: float, burst: int) -> float:
-    """How many arrivals the worst window has more than `rate * (W + 10 ms) + burst`, over all windows of
-    W >= 0.1 s. Not above 0: the ceiling was kept.
+class Window(NamedTuple):
+    """From the `first` to the `last` arrival, counted in the order of time; it has `over` more arrivals than
+    are allowed there (below 0: fewer)."""
+
+    over: float
+    first: int
+    last: int
+
+
+def tightest(times: Sequence[float], rate: float, burst: int) -> Window:
+    """The worst of all windows of W >= 0.1 s, where `rate * (W + 10 ms) + burst` arrivals are allowed.
 
     With g(k) = k - rate * t(k), the window from i to j holds j - i + 1 and may hold rate * (t(j) - t(i)) and
     a constant: the worst one that ends in j begins where g is least. Those shorter than 0.1 s count as that.
     """
     ordered = sorted(times)
     allowed = rate * JITTER + burst
-    worst, least, behind = -math.inf, math.inf, 0
+    worst, least, start, behind = Window(-math.inf, 0, 0), math.inf, 0, 0
     for j, at in enumerate(ordered):
         while ordered[behind] < at - SHORTEST:
-            least = min(least, behind - rate * ordered[behind])
+            if behind - rate * ordered[behind] < least:
+                least, start = behind - rate * ordered[behind], behind
             behind += 1
-        short = (j - behind + 1) - rate * SHORTEST
-        long = (j - rate * at) - least + 1
-        worst = max(worst, short - allowed, long - allowed)
+        short = (j - behind + 1) - rate * SHORTEST - allowed
+        long = (j - rate * at) - least + 1 - allowed
+        worst = max(worst, Window(short, behind, j), Window(long, start, j), key=lambda window: window.over)
     return worst
+
+
+def excess(times: Sequence[float], rate: float, burst: int) -> float:
+    """How far the ceiling was exceeded, in arrivals; not above 0: it was kept.
+
+    As the promise has it, a process frozen between its check and the write may add one attempt, once: the one
+    it held in hand, which then comes together with those after it. So one window may begin with such a one.
+    """
+    worst = tightest(times, rate, burst)
+    if worst.over <= 0:
+        return worst.over
+    ordered = sorted(times)
+    return tightest([*ordered[: worst.first], *ordered[worst.first + 1 :]], rate, burst).over
 
 
 def verdict(scenario: Scenario, buffered: Tally) -> list[str]:

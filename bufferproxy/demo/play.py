@@ -28,7 +28,7 @@ def play(scenario: Scenario | None = None) -> int:
     130 after a Ctrl-C. Data goes to stdout, everything else to stderr."""
     scenario = scenario or Scenario()
     messages = Console(stderr=True, highlight=False)
-    if not os.access(PLOT if PLOT.exists() else PLOT.absolute().parent, os.W_OK):
+    if PLOT.is_dir() or not os.access(PLOT if PLOT.exists() else PLOT.absolute().parent, os.W_OK):
         raise BufferproxyError(f"./{PLOT}: cannot be written here")
     try:
         tallies = asyncio.run(_runs(scenario, messages))

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import tempfile
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -27,7 +28,9 @@ _OUTCOMES = ("delivered", "rejected", "dead", "expired", "cancelled")
 class RunningProxy:
     """`url` is where callers send."""
 
-    def __init__(self, data: Pool, admin: Pool, clock: Clock) -> None:
+    def __init__(self, process: Process, said: Path, data: Pool, admin: Pool, clock: Clock) -> None:
+        self._process = process
+        self._said = said
         self.url = str(data.target)
         self._data = data
         self._admin = admin
@@ -44,16 +47,19 @@ class RunningProxy:
         return Standing(service["accepted"], ends, finished.get("delivered", 0))
 
     async def watch(self, seen: Callable[[float, Standing], None]) -> None:
-        """Look four times a second, until cancelled."""
+        """Look four times a second, until cancelled. Raises ChildFailed when its process has ended."""
         while True:
+            self._insist()
             standing = await self.look()
             if standing is not None:
                 seen(self._clock.now(), standing)
             await self._clock.sleep(_LOOK_EVERY)
 
     async def ready(self) -> None:
-        """Returns when its readiness says so and callers are answered."""
+        """Returns when its readiness says so and callers are answered. Raises ChildFailed when its process
+        has ended."""
         while True:
+            self._insist()
             answer = await _get(self._admin, b"/readyz")
             # To callers any answer will do; asking for a request that nobody knows stores nothing.
             if (
@@ -68,6 +74,14 @@ class RunningProxy:
         """Of our connections to it."""
         await self._data.close()
         await self._admin.close()
+
+    def failed(self, what: str) -> ChildFailed:
+        """With its last words."""
+        return ChildFailed(f"bufferproxy {what}:\n{self._said.read_text(errors='replace')[-2000:]}")
+
+    def _insist(self) -> None:
+        if self._process.returncode is not None:
+            raise self.failed(f"ended with {self._process.returncode}")
 
 
 async def _get(pool: Pool, path: bytes) -> Reply | Failure:
@@ -93,28 +107,15 @@ async def running_proxy(to: str, rate: int, clock: Clock) -> AsyncIterator[Runni
         flags += ["--listen", data.authority.decode(), "--admin", admin.authority.decode()]
         starting = child(["bufferproxy", "run", *flags], stderr=stderr.fileno(), folder=folder)
         process = await stack.enter_async_context(starting)
-        proxy = RunningProxy(Pool(data, clock=clock, idle=1), Pool(admin, clock=clock, idle=1), clock)
+        data_plane, admin_plane = (Pool(target, clock=clock, idle=1) for target in (data, admin))
+        proxy = RunningProxy(process, said, data_plane, admin_plane, clock)
         stack.push_async_callback(proxy.close)
-        await _until_ready(proxy, process, said)
+        try:
+            async with asyncio.timeout(_STARTS_WITHIN):
+                await proxy.ready()
+        except TimeoutError:
+            raise proxy.failed("did not become ready") from None
         yield proxy
-
-
-async def _until_ready(proxy: RunningProxy, process: asyncio.subprocess.Process, said: Path) -> None:
-    ready = asyncio.ensure_future(proxy.ready())
-    ended = asyncio.ensure_future(process.wait())
-    try:
-        await asyncio.wait([ready, ended], timeout=_STARTS_WITHIN, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done() or not ready.done():
-            why = f"ended with {process.returncode}" if ended.done() else "did not become ready"
-            raise ChildFailed(f"bufferproxy {why}:\n{_last_words(said)}")
-    finally:
-        ready.cancel()
-        ended.cancel()
-        await asyncio.gather(ready, ended, return_exceptions=True)
-
-
-def _last_words(said: Path) -> str:
-    return said.read_text(errors="replace")[-2000:]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -17,7 +17,7 @@ class Scenario(NamedTuple):
     overload: float = 3.0
     spike: float = 9.0
     patience: float = 2.0
-    drain: float = 42.0
+    drain: float = 40.0
 
     @property
     def capacity(self) -> float:

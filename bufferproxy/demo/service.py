@@ -127,12 +127,11 @@ class Service:
             connection.reset()
 
     def _answer(self, number: int, how: How) -> None:
-        asked = self._asked.pop(number)
+        asked, now = self._asked.pop(number), self._clock.now()
         if how is How.RESET:
             asked.connection.reset()
         elif not asked.connection.send(_OK if how is How.OK else _FULL) and how is How.OK:
             how = How.UNHEARD
-        now = self._clock.now()
         self._ended.append(Ending(now, now - asked.at, how, asked.id))
 
     def __repr__(self) -> str:
