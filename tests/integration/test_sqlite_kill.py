@@ -66,6 +66,7 @@ async def run_and_kill(path: Path, lines: int) -> list[tuple[str, int, int, int]
     )
     assert child.stdout is not None
     said = [await child.stdout.readline() for _ in range(lines)]
+    assert all(said), "it ended by itself"
     child.kill()
     said += (await child.stdout.read()).splitlines()
     await child.wait()

@@ -146,8 +146,8 @@ class SqliteLog(Log):
         """Returns when nothing is left that `Topic.keep` lets go. (It happens by itself, in time.)"""
         self._trimmer.hurry(eager=True)
         try:
-            while self._trimmer.due(idle=True):
-                await self.database.transact(_nothing)
+            while await self.database.transact(lambda _: self._trimmer.due(idle=True)):
+                pass
         finally:
             self._trimmer.hurry(eager=False)
 
