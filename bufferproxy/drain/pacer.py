@@ -21,6 +21,10 @@ TICK = 0.001
 """Seconds. uvloop rounds timers to these, and one that rings a moment too early would be set anew again and
 again until the moment has passed. Half of what the bucket may catch up (`policy/bucket.py`)."""
 
+NEAR = 1.0
+"""Seconds of rate for which connections are made ready ahead: one that waits for its token for long is closed
+by the service, or not trusted any more."""
+
 
 class Pacer:
     def __init__(self, service: str, bucket: TokenBucket, clock: Clock, emit: Emit) -> None:
@@ -30,18 +34,25 @@ class Pacer:
         self._emit = emit
         self._rest = Rest()
         self._paused = False
-        self._connecting = _Queue(self._before_connect, self._rest.forgo, clock)
+        self._near = 0
+        """Deliveries between `may_connect` and `leave`."""
+        self._connecting = _Queue(self._before_connect, self._turn_back, clock)
         self._sending = _Queue(self._before_send, bucket.give_back, clock)
 
     # --- what deliveries wait for ---
 
     async def may_connect(self) -> None:
-        """Returns when the service may be bothered."""
+        """Returns when the service may be bothered and a token is near. `leave` must follow."""
         await self._connecting.wait()
 
     async def turn(self) -> None:
         """Returns with a token taken. Send now, or `give_back`."""
         await self._sending.wait()
+
+    def leave(self) -> None:
+        """Has its turn, or gave up."""
+        self._near -= 1
+        self._connecting.pump()
 
     def give_back(self) -> None:
         """Nothing was sent, in the same turn of the loop: another may have the token."""
@@ -123,7 +134,17 @@ class Pacer:
     def _before_connect(self, now: float) -> tuple[float, str]:
         if self._paused:
             return math.inf, "paused"
-        return self._rest.wait(now), "retry_after"
+        if self._near >= max(1.0, self._bucket.rate * NEAR):
+            return math.inf, "ceiling"
+        wait = self._rest.wait(now)
+        if wait <= 0.0:
+            self._near += 1
+        return wait, "retry_after"
+
+    def _turn_back(self) -> None:
+        """It may connect, and was cancelled in the same moment."""
+        self._near -= 1
+        self._rest.forgo()
 
     def _before_send(self, now: float) -> tuple[float, str]:
         if self._paused:

@@ -117,12 +117,10 @@ class Worker:
         """Everything up to the service's answer. Updates `item.request` with what the attempt used up."""
         if self._expired(item.request):
             return Expire()
-        await self._pacer.may_connect()
-        connection = await self._connect()
+        connection = await self._approach()
         if connection is None:
             return Release()
         try:
-            await self._pacer.turn()
             request = item.request
             if self._stopping or not self.leases.may_send(item):
                 self._pacer.give_back()
@@ -137,6 +135,21 @@ class Worker:
             return await self._send(item, connection)
         finally:
             self._deliverer.release(connection)
+
+    async def _approach(self) -> Connection | None:
+        """A ready connection, and a token taken; None when the service cannot be reached."""
+        await self._pacer.may_connect()
+        try:
+            connection = await self._connect()
+            if connection is not None:
+                try:
+                    await self._pacer.turn()
+                except BaseException:
+                    self._deliverer.release(connection)
+                    raise
+            return connection
+        finally:
+            self._pacer.leave()
 
     async def _connect(self) -> Connection | None:
         """A ready connection; None when there is none, and then the service rests."""
