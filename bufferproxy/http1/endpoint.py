@@ -45,20 +45,18 @@ class Endpoint:
         self.connections: set[Watched] = set()
         self.empty = asyncio.Event()
         self.empty.set()
-        self._second = -1
-        self._date_line = b""
+        self.date_line = b""
+        """For answers of our own: right to half a second while `watch` runs."""
+        self._set_date()
 
-    def date_line(self) -> bytes:
-        second = int(self.clock.wall())
-        if second != self._second:
-            self._second = second
-            self._date_line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
-        return self._date_line
+    def _set_date(self) -> None:
+        self.date_line = f"Date: {formatdate(self.clock.wall(), usegmt=True)}\r\n".encode()
 
     async def watch(self) -> None:
-        """Keep the deadlines of all connections, until cancelled."""
+        """Keep the date, and the deadlines of all connections, until cancelled."""
         while True:
             await self.clock.sleep(self.limits.tick)
+            self._set_date()
             now = self.clock.now()
             for connection in tuple(self.connections):
                 if connection.deadline <= now:

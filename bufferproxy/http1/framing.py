@@ -31,6 +31,7 @@ _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?",
 )
 _HOST_BYTES = 300
+_CACHED_BYTES = 256
 _SLASH = ord("/")
 _HASH = ord("#")  # an int: bytes.__contains__ is five times slower for bytes
 _SPECIAL = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
@@ -60,6 +61,11 @@ class Head(NamedTuple):
 
 def read_line(line: bytes) -> Line | Problem:
     """Judge a request line, without its CRLF."""
+    # The same few lines come again and again; a long one would make the cache large, for an enemy.
+    return _read_again(line) if len(line) <= _CACHED_BYTES else _read_line(line)
+
+
+def _read_line(line: bytes) -> Line | Problem:
     parts = line.split(b" ")
     if len(parts) == 3:
         method, target, version = parts
@@ -79,6 +85,9 @@ def read_line(line: bytes) -> Line | Problem:
     return method, target, b"1." + minor
 
 
+_read_again = lru_cache(maxsize=1024)(_read_line)
+
+
 def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
     """Put a head together. `upgrade`: the caller asks for another protocol; it is served as if it had not,
     and the connection closes, for it may go on in that protocol."""
@@ -95,7 +104,8 @@ def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
             return bad_request("The Host header is malformed, or there is more than one.")
     elif version == b"1.1":
         return bad_request("The Host header is missing.")
-    length = _length(found, version)
+    # Most requests have no more than a Host: then there is nothing to weigh.
+    length = _length(found, version) if len(found) > 1 else 0
     if isinstance(length, Problem):
         return length
     if target[0] != _SLASH or _HASH in target or not target.isascii():
@@ -103,20 +113,21 @@ def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
         if isinstance(located, Problem):
             return located
         target, host = located
-    keep = not upgrade and _keeps(found.get(b"connection"), version)
+    keep = not upgrade and (
+        _keeps(found[b"connection"], version) if b"connection" in found else version == b"1.1"
+    )
     expects = b"expect" in found and _expects(found[b"expect"], version)
     return Head(method, target, version, headers, host or b"", length, keep, expects)
 
 
 def _length(found: dict[bytes, bytes], version: bytes) -> int | Problem | None:
     length = found.get(b"content-length")
-    coding = found.get(b"transfer-encoding")
-    if coding is not None:
+    if b"transfer-encoding" in found:
         if length is not None:
             return bad_request("Content-Length and Transfer-Encoding exclude each other.")
         if version == b"1.0":
             return bad_request("HTTP/1.0 has no Transfer-Encoding.")
-        if coding.lower() != b"chunked":
+        if found[b"transfer-encoding"].lower() != b"chunked":
             return Problem("coding-not-implemented", "The only transfer coding taken is: chunked.")
         return None
     if length is None:
@@ -151,9 +162,7 @@ def _host_is_well_formed(host: bytes) -> bool:
     return len(host) <= _HOST_BYTES and _HOST.fullmatch(host) is not None
 
 
-def _keeps(connection: bytes | None, version: bytes) -> bool:
-    if connection is None:
-        return version == b"1.1"
+def _keeps(connection: bytes, version: bytes) -> bool:
     options = tokens(connection)
     if b"close" in options:
         return False

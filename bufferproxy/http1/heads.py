@@ -14,6 +14,7 @@ from bufferproxy.http1.problems import Problem, bad_request
 
 END = b"\r\n\r\n"
 _CR = ord("\r")
+_TAB = ord("\t")
 
 
 class HeadParser:
@@ -57,7 +58,7 @@ class HeadParser:
             return bad_request("The headers are malformed.")
         if len(headers) > self.limits.header_count:
             return Problem("headers-too-large", f"At most {self.limits.header_count} headers are taken.")
-        if head.find(b" \r\n") >= 0 or head.find(b"\t\r\n") >= 0:
+        if head.find(b" \r\n") >= 0 or (_TAB in head and head.find(b"\t\r\n") >= 0):
             # llhttp leaves white space behind a value in it, which is no part of it (RFC 9110, 5.5).
             headers = [(name, value.rstrip(b" \t")) for name, value in headers]
         return judge(line, headers, upgrade=upgrade)

@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
     # --- answering --------------------------------------------------------------------------------------
 
     def date_line(self) -> bytes:
-        return self.endpoint.date_line()
+        return self.endpoint.date_line
 
     def closing(self, exchange: Exchange) -> bool:
         return self._draining or not exchange.keep
