@@ -42,11 +42,14 @@ class Backlog:
         self.size = size
         self._drained = drained
 
-    def reading(self) -> Reading:
+    @property
+    def pace(self) -> float:
+        """How fast it drains, per second: the ceiling, or what was measured where there is none."""
         rate = self.rate
-        if rate == math.inf and self._drained > 0.0:
-            rate = self._drained
-        return Reading(self.requests, self.size, rate)
+        return self._drained if rate == math.inf and self._drained > 0.0 else rate
+
+    def reading(self) -> Reading:
+        return Reading(self.requests, self.size, self.pace)
 
     def __repr__(self) -> str:
         return f"<Backlog {self.requests} requests, {self.size} B>"

@@ -7,6 +7,7 @@ callback of the append, and of the view when the caller is held.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Protocol
 
 from bufferproxy import envelope
@@ -27,6 +28,10 @@ from bufferproxy.results.watchers import Watchers
 
 OWN_BODY = 64 * 1024
 """Bytes of body that the proxy's own paths take."""
+
+
+SMALL = 16 * 1024
+"""Bytes of body that are read before it is asked whether there is room."""
 
 
 class OwnPaths(Protocol):
@@ -53,19 +58,30 @@ class Intake:
         self._via = via
         self.clock = clock
         self.emit = emit
-        self.prefix = "/_bufferproxy"
+        self._prefix = "/_bufferproxy"
+        self._own_prefix = b"/_bufferproxy/"
         self.max_wait = 60.0
         self.own: OwnPaths | None = None
         self.held: set[Pending] = set()
         self.refusing: Problem | None = None
         """Set: nothing more is accepted, and this is why."""
 
+    @property
+    def prefix(self) -> str:
+        """Paths under it are the proxy's own."""
+        return self._prefix
+
+    @prefix.setter
+    def prefix(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._own_prefix = prefix.encode() + b"/"
+
     # --- called by the wire ---
 
     def begin(self, exchange: Exchange) -> int | Problem:
         """The head is here: find the service and refuse what can be refused now."""
         target = exchange.target
-        if target.startswith(self.prefix.encode() + b"/"):
+        if target.startswith(self._own_prefix):
             exchange.context = None
             return OWN_BODY
         found = self._router.route(exchange.host, target)
@@ -78,9 +94,11 @@ class Intake:
             return self._refused(
                 front, Problem("loop-detected", "This request has come through this proxy before.")
             )
-        problem = admit(front.terms.limits, front.backlog.reading(), 0)
-        if problem is not None:
-            return self._refused(front, problem)
+        if exchange.length is None or exchange.length > SMALL:
+            # Refused before it is sent here; a small one is as cheap to read first, and judged once.
+            problem = admit(front.terms.limits, front.backlog.reading(), 0)
+            if problem is not None:
+                return self._refused(front, problem)
         exchange.context = found
         return front.terms.body
 
@@ -116,7 +134,9 @@ class Intake:
             return Problem(
                 "wait-too-long", f"It would wait {wait:.0f} s before it is sent.", retry_after=max(1.0, wait)
             )
-        self._store(exchange, front, target, mode if hold else mode._replace(hold=0.0))
+        if mode.hold > 0.0 and not hold:
+            mode = mode._replace(hold=0.0)
+        self._store(exchange, front, target, mode)
         return None
 
     def _store(self, exchange: Exchange, front: Front, target: bytes, mode: Mode) -> None:
@@ -203,8 +223,9 @@ class Pending:
             exchange.refuse(problem)
             return
         (_, number), offset = result
-        identity = (front.number, envelope.REQUESTS, number, offset, front.results, self._nonce)
-        self._id = envelope.id_of(envelope.Identity(*identity))
+        self._id = envelope.id_of(
+            envelope.Identity(front.number, envelope.REQUESTS, number, offset, front.results, self._nonce)
+        )
         intake.emit(Accepted(front.name, len(exchange.body), intake.clock.now() - exchange.received_at))
         if self._mode.hold > 0.0 and intake.refusing is None:
             self._hold()
@@ -224,8 +245,6 @@ class Pending:
         """The view has read something of this id."""
         if not change.state.ended:
             return
-        if change.reply_head is None and change.error is None and change.state.value in _ANSWERED:
-            return  # the end without its answer (`.states`): the answer is in `.results`
         self._let_go()
         if change.reply_head is None:
             self._exchange.refuse(answers.without_answer(change))
@@ -239,12 +258,11 @@ class Pending:
         """The 202."""
         self._let_go()
         front = self._front
-        rate = front.backlog.reading().rate
-        wait = (self._position - 1) / rate if 0.0 < rate < float("inf") else 0.0
-        receipt = answers.Receipt(
-            self._id, front.name, self._position, wait, self._accepted_at, self._mode.applied
-        )
-        self._exchange.reply(202, *answers.accepted(receipt, self._intake.prefix))
+        rate, position = front.backlog.pace, self._position
+        wait = (position - 1) / rate if 0.0 < rate < inf else 0.0
+        receipt = answers.Receipt(self._id, front.name, position, wait, self._accepted_at, self._mode.applied)
+        head, body = answers.accepted(receipt, self._intake.prefix)
+        self._exchange.reply(202, head, body)
 
     def _too_late(self) -> None:
         self._let_go()
@@ -265,9 +283,6 @@ class Pending:
         self._intake.held.discard(self)
         self._front.held -= 1
         self._intake.watchers.unwatch(self._id, self._changed)
-
-
-_ANSWERED = frozenset({"delivered", "rejected"})
 
 
 def _not_stored(error: AppendRefused | AppendUncertain) -> Problem:

@@ -15,7 +15,7 @@ from bufferproxy.envelope import change_of
 from bufferproxy.errors import EnvelopeError, LogError, LogUnavailable
 from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Partition, Record
+from bufferproxy.records import Change, Partition, Record
 from bufferproxy.results.index import Index, Row
 from bufferproxy.results.watchers import Watchers
 
@@ -75,7 +75,7 @@ class ResultsView:
                 change = change_of(record)
             except EnvelopeError:
                 continue  # of a newer version: it is kept in the log, and only not shown here
-            if self.watchers:
+            if self.watchers and not _answered_elsewhere(change):
                 self.watchers.tell(change)
             reply = None if change.reply_head is None else record.position
             if record.partition.topic.endswith(".states"):
@@ -124,3 +124,8 @@ class ResultsView:
 
     def __repr__(self) -> str:
         return f"<ResultsView behind={self.behind} {self.watchers!r}>"
+
+
+def _answered_elsewhere(change: Change) -> bool:
+    """An end in `.states` whose answer is in `.results`: who waits for the end waits for the answer."""
+    return change.state.ended and change.reply_head is None and change.error is None
