@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 
 from bufferproxy.config.addresses import KafkaLog
@@ -10,6 +9,7 @@ from bufferproxy.config.origin import Path, Problem
 from bufferproxy.config.service import AdaptiveConcurrency, Service
 from bufferproxy.config.settings import Settings, Tls
 from bufferproxy.config.units import format_duration
+from bufferproxy.envelope import service_number
 
 Check = Callable[[Settings], Iterator[Problem]]
 
@@ -73,11 +73,6 @@ def _process(settings: Settings) -> Iterator[Problem]:
         for name in options:
             if name in _OURS:
                 yield Problem(("kafka", place, name), f"cannot be set: {_OURS[name]}")
-
-
-def service_number(name: str) -> int:
-    """What stands for a service in ids, as `envelope.service_number` makes it: a test holds the two equal."""
-    return zlib.crc32(name.encode()) >> 8
 
 
 def _names(services: Mapping[str, Service]) -> Iterator[Problem]:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufferproxy import envelope
 from bufferproxy.config.addresses import Address, KafkaLog, SqliteLog
-from bufferproxy.config.checks import contradictions, kafka_only, service_number
+from bufferproxy.config.checks import contradictions, kafka_only
 from bufferproxy.config.load import load
 from bufferproxy.config.phrases import KeySource, Reply, SafeMethods
 from bufferproxy.config.service import AdaptiveConcurrency
 from bufferproxy.config.settings import Settings
+from bufferproxy.envelope import service_number
 from bufferproxy.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "full.yaml"
@@ -235,11 +235,6 @@ def test_two_names_with_one_number_cannot_stand_side_by_side() -> None:
     (problem,) = contradictions(Settings.model_validate({"services": pair}))
     assert problem.path == ("services", f"s{n}")
     assert other in problem.message
-
-
-@given(st.from_regex(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", fullmatch=True))
-def test_a_service_has_the_number_that_its_ids_carry(name: str) -> None:
-    assert service_number(name) == envelope.service_number(name)
 
 
 def test_proxy_and_worker_need_a_log_that_processes_share() -> None:
