@@ -126,3 +126,16 @@ def verdict(scenario: Scenario, buffered: Tally) -> list[str]:
             f"The ceiling of {scenario.ceiling}/s was not kept: {over:.1f} arrivals too many in one window."
         )
     return wrong
+
+
+def kept(scenario: Scenario, buffered: Tally) -> str:
+    """The sentence for a run with which nothing was wrong, with what there is to say against it."""
+    said = (
+        "Through bufferproxy every request was served, and in no window of 0.1 s or longer did more arrive at"
+        f" the service than {scenario.ceiling}/s allows."
+    )
+    if tightest(buffered.arrived, scenario.ceiling, burst=1).over > 0:
+        said += " Once, one came together with the next: the machine stood still while it was being sent."
+    if not buffered.kernel:
+        said += " This system's kernel does not stamp arrivals: the service noted them when it read them."
+    return said

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bufferproxy.clock import SystemClock
-from bufferproxy.demo.measure import verdict
+from bufferproxy.demo.measure import kept, verdict
 from bufferproxy.demo.plot import plot
 from bufferproxy.demo.scenario import Scenario
 from bufferproxy.demo.story import straight, through
@@ -76,10 +76,7 @@ def _tell(scenario: Scenario, without: Tally, buffered: Tally, messages: Console
     for sentence in wrong:
         messages.print(sentence, style="bold red", markup=False)
     if not wrong:
-        out.print(
-            f"Through bufferproxy every request was served, and in no window of 0.1 s or longer did more"
-            f" arrive at the service than {scenario.ceiling}/s allows."
-        )
+        out.print(kept(scenario, buffered))
     out.print(f"./{PLOT}", soft_wrap=True)
     return 1 if wrong else 0
 

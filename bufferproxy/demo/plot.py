@@ -48,7 +48,8 @@ _SHAPES = """
   .big { font-size: 26px; font-weight: 700; }
   .end { text-anchor: end; }
   .middle { text-anchor: middle; }
-  .arrivals { fill-opacity: .1; stroke-width: 2; stroke-linejoin: round; }
+  .crowd { fill-opacity: .1; }
+  .arrivals { fill: none; stroke-width: 2; stroke-linejoin: round; }
   .limit { stroke-width: 2; stroke-dasharray: 7 5; }
 """
 
@@ -105,7 +106,7 @@ def _colours(palette: Mapping[str, str]) -> str:
         (".grid", "stroke", "grid"),
         (".axis", "stroke", "soft"),
         (".arrivals", "stroke", "arrivals"),
-        (".arrivals", "fill", "arrivals"),
+        (".crowd", "fill", "arrivals"),
         (".served", "fill", "served"),
         (".failed", "fill", "failed"),
         (".limit", "stroke", "limit"),
@@ -148,12 +149,13 @@ def _legend() -> list[str]:
 
 
 def _panel(place: Place, tally: Tally, curves: Curves) -> list[str]:
-    base = place.top + _TALL
+    outline = _outline(place, curves.sent)
     return [
         *_axes(place),
+        f'<path class="crowd" d="{outline}"/>',
         f'<path class="failed" d="{_area(place, curves.ended, curves.failed)}"/>',
         f'<path class="served" d="{_area(place, curves.served, curves.served)}"/>',
-        f'<path class="arrivals" d="{_outline(place, curves.sent, base)}"/>',
+        f'<path class="arrivals" d="{outline}"/>',
         *_limit(place, tally),
         *_numbers(place, tally),
     ]
@@ -216,7 +218,8 @@ def _area(place: Place, upper: Sequence[float], thickness: Sequence[float]) -> s
     return "".join(parts)
 
 
-def _outline(place: Place, rates: Sequence[float], base: float) -> str:
+def _outline(place: Place, rates: Sequence[float]) -> str:
+    base = place.top + _TALL
     steps = [f"V{place.y(rate)}H{place.x((index + 1) * BIN)}" for index, rate in enumerate(rates)]
     return f"M{_LEFT} {base}{''.join(steps)}V{base}"
 

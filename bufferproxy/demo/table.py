@@ -21,11 +21,11 @@ _FAILURES = {
 def table(scenario: Scenario, straight: Tally, through: Tally) -> Table:
     left, right = summary(straight), summary(through)
     table = Table(box=box.SIMPLE_HEAD, title=heading(scenario), title_justify="left", title_style="bold")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     table.add_column(straight.title, justify="right")
     table.add_column(through.title, justify="right")
     for name, one, two in rows(left, right):
-        style = "bold" if name in {"served", "failed", "peak at the service, any second"} else None
+        style = "bold" if name in {"served", "failed", "peak arrivals there in 1 s"} else None
         table.add_row(name, one, two, style=style)
     return table
 
@@ -49,15 +49,15 @@ def rows(straight: Summary, through: Summary) -> list[tuple[str, str, str]]:
         ("served", *(f"{one.served} ({_percent(one)})" for one in pair)),
         ("failed", *(str(one.failed) for one in pair)),
         *failures,
-        ("worst latency of the service", *(_seconds(one.slowest) for one in pair)),
+        ("worst service latency", *(_seconds(one.slowest) for one in pair)),
         (
             "longest wait of a caller",
             _seconds(straight.longest),
             f"{_seconds(through.longest)} (for its 202)",
         ),
         ("last one served after", *(_seconds(one.last) for one in pair)),
-        ("peak at the service, any second", *(f"{one.peak}" for one in pair)),
-        ("peak at the service, any 0.1 s", *(f"{one.burst}" for one in pair)),
+        ("peak arrivals there in 1 s", *(f"{one.peak}" for one in pair)),
+        ("peak arrivals there in 0.1 s", *(f"{one.burst}" for one in pair)),
     ]
     return [(name, one, two) for name, one, two in lines]
 

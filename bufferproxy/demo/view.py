@@ -85,7 +85,8 @@ def frame(tallies: Sequence[Tally], scenario: Scenario, now: float, width: int) 
 
 
 def _panel(tally: Tally, scenario: Scenario, now: float, width: int) -> RenderableType:
-    space = max(10, min(56, width - 44))
+    # Four columns stay free: the ^C that a terminal prints would else wrap and shift the last frame.
+    space = max(10, min(56, width - 48))
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     table.add_column(width=14)
     table.add_column(width=space, no_wrap=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufferproxy.demo.measure import busiest, excess, per_second, summary, tightest, verdict
+from bufferproxy.demo.measure import busiest, excess, kept, per_second, summary, tightest, verdict
 from bufferproxy.demo.reports import Ending, How, Report
 from bufferproxy.demo.scenario import Scenario
 from bufferproxy.demo.spike import Call, Fate
@@ -142,3 +142,16 @@ def test_a_summary_counts_failures_by_what_the_callers_saw() -> None:
 
 def said(accepted: int, finished: int, delivered: int) -> str:
     return f"{accepted} accepted, {finished} finished, {delivered} delivered"
+
+
+def test_what_can_be_said_against_a_good_run_is_said() -> None:
+    tally = served_run()
+    tally.kernel = True
+    assert kept(SCENARIO, tally).endswith("than 90/s allows.")
+    tally.kernel = False
+    assert "kernel does not stamp arrivals" in kept(SCENARIO, tally)
+    tally.arrived = (
+        [index / 90 for index in range(90)] + [1.1, 1.1] + [1.1 + index / 90 for index in range(1, 90)]
+    )
+    assert verdict(SCENARIO, tally) == []
+    assert "Once, one came together with the next" in kept(SCENARIO, tally)

@@ -128,4 +128,4 @@ def test_the_table_sets_both_runs_side_by_side() -> None:
     assert "sent 600 600" in shown
     assert "served 150 (25 %) 600 (100 %)" in shown
     assert "failed 450 0" in shown
-    assert "worst latency of the service 1.25 s 0.10 s" in shown
+    assert "worst service latency 1.25 s 0.10 s" in shown
