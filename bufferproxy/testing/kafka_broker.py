@@ -7,7 +7,6 @@ each other. Everything here blocks: call it from fixtures, or in a thread.
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import os
 import random
@@ -71,6 +70,7 @@ class Broker:
         self._jars = jars
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
+        self._guard: subprocess.Popen[bytes]
         self._tail: list[str] = []
         directory.mkdir(parents=True)
         (directory / "log4j2.properties").write_text(_LOG4J)
@@ -118,7 +118,13 @@ class Broker:
             cwd=self._directory,
             start_new_session=True,
         )
-        atexit.register(self.kill)
+        # Dies with us however we end: at the end of its input the shell kills it.
+        self._guard = subprocess.Popen(
+            ["sh", "-c", f"read _; kill -9 {self._process.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         serving: Future[bool] = Future()
         assert self._process.stdout is not None
         threading.Thread(target=self._read, args=(self._process.stdout, serving), daemon=True).start()
@@ -164,7 +170,6 @@ class Broker:
         process, self._process = self._process, None
         if process is None:
             return
-        atexit.unregister(self.kill)
         process.send_signal(how)
         process.send_signal(signal.SIGCONT)
         try:
@@ -172,6 +177,9 @@ class Broker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # Only now, and before anything else can get the broker's pid.
+        self._guard.kill()
+        self._guard.communicate()
 
     def __repr__(self) -> str:
         state = f"pid {self._process.pid}" if self._process else "down"

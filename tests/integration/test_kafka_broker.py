@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,3 +45,23 @@ def test_three_brokers_form_one_cluster(jars: Path) -> None:
 def test_free_ports_are_two_different_ones() -> None:
     ports = free_ports()
     assert ports.clients != ports.controller
+
+
+DYING_PARENT = """
+import os, signal
+from bufferproxy.testing.kafka_broker import broker, kafka_jars
+with broker(kafka_jars()) as running:
+    print(running.bootstrap, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_broker_ends_with_the_process_that_started_it(jars: Path) -> None:
+    # Its output is inherited by the broker's guard: the pipe ends with the guard, after the kill.
+    died = subprocess.run(
+        [sys.executable, "-c", DYING_PARENT], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while reachable(died.stdout.strip()):  # its last moments, after the signal
+        assert time.monotonic() < deadline
