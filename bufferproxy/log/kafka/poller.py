@@ -67,9 +67,19 @@ class Poller(threading.Thread):
         if self._feed.full:
             self._poll_without_records()
             return
+        self._let_parked_records_in()
         polled = self._consumer.poll(timeout_ms=int(POLL * 1000))
         if polled and not self._stopping.is_set():
             self._feed.offer(*converted(polled))
+
+    def _let_parked_records_in(self) -> None:
+        """kafka-python 3.0.12 sets fetched records of a paused partition aside, and takes them back when the
+        slot for what is read next is None. But once used the slot keeps what is used up: then a partition
+        that was resumed is neither read on nor fetched again, for ever. So empty the slot. It belongs to the
+        thread that polls, which is this one."""
+        fetcher = self._consumer._fetcher
+        if not fetcher._next_partition_records:
+            fetcher._next_partition_records = None
 
     def _poll_without_records(self) -> None:
         """Takes part in rebalances while there is no room: that happens in `poll` only."""
