@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bufferproxy.log.contract import Keep
-from bufferproxy.records import Partition
+from bufferproxy.records import Partition, Record
 from bufferproxy.testing.log_backends import MemoryBackend, SqliteBackend
 from bufferproxy.testing.log_world import PATIENCE, Backend, Member, World
 
@@ -26,8 +26,8 @@ numbers = st.integers(0, PARTITIONS - 1)
 
 
 class LogMachine(RuleBasedStateMachine):
-    """The model: what was acknowledged in each partition, where the group has committed, and how far each
-    member has read since it was granted the partition."""
+    """The model: what was acknowledged in each partition, how many of these are settled, and how many were
+    read under the present lease. It counts entries, so that it owes nothing to the log's offsets."""
 
     def backend(self) -> Backend:
         raise NotImplementedError
@@ -47,13 +47,14 @@ class LogMachine(RuleBasedStateMachine):
         topic = self.run(self.world.topic(PARTITIONS, keep=Keep(committed_by=self.world.group)))
         self.partitions = [Partition(topic, number) for number in range(PARTITIONS)]
         self.stored: dict[Partition, list[tuple[int, bytes]]] = {p: [] for p in self.partitions}
-        self.committed = dict.fromkeys(self.partitions, 0)
-        self.trimmed = dict.fromkeys(self.partitions, 0)
+        self.settled = dict.fromkeys(self.partitions, 0)
+        self.records: dict[Partition, dict[int, Record]] = {p: {} for p in self.partitions}
         self.members: list[Member] = []
         self.read: dict[Partition, int] = {}
         self.paused: set[Partition] = set()
         self.former: list[tuple[Partition, int]] = []
         self.leases: dict[Partition, int] = {}
+        self.join()
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
@@ -76,36 +77,41 @@ class LogMachine(RuleBasedStateMachine):
         self.members.append(self.run(self.world.join(self.partitions[0].topic)))
         self._deal()
 
-    @precondition(lambda self: self.members)
+    @precondition(lambda self: len(self.members) > 1)
     @rule(which=st.integers(0, 2))
     def leave(self, which: int) -> None:
         member = self.members.pop(which % len(self.members))
         self.run(self.world.leave(member))
         self._deal(without=member)
 
-    @precondition(lambda self: self.members)
-    @rule(which=st.integers(0, 2))
-    def fetch(self, which: int) -> None:
-        member = self.members[which % len(self.members)]
-        ready = {p: self._unread(p) for p in member.holding.leases if p not in self.paused}
-        if not any(ready.values()):
-            return
+    @precondition(lambda self: self._who_can_fetch())
+    @rule(data=st.data())
+    def fetch(self, data: st.DataObject) -> None:
+        member = self.members[data.draw(st.sampled_from(self._who_can_fetch()))]
+        ready = {p: list(self._unread(p)) for p in member.holding.leases if p not in self.paused}
         for record in self.run(member.reader.fetch()):
             offset, value = ready[record.partition].pop(0)
             assert (record.offset, record.value) == (offset, value)
-            self.read[record.partition] = member.reader.after(record)
+            self.records[record.partition][self.read[record.partition]] = record
+            self.read[record.partition] += 1
 
-    @rule(number=numbers, share=st.floats(0, 1))
-    def commit(self, number: int, share: float) -> None:
-        partition = self.partitions[number]
-        if partition not in self.leases:
-            return
-        begin = self.committed[partition]
-        offset = begin + int((self.read[partition] - begin) * share)
-        holder = self._holder(partition)
-        lost = self.run(holder.reader.commit({partition: (self.leases[partition], offset)}))
-        assert not lost
-        self.committed[partition] = max(begin, offset)
+    @precondition(lambda self: not self.paused)
+    @rule(number=numbers, values=st.lists(st.binary(max_size=20), min_size=1, max_size=3), data=st.data())
+    def pass_on(self, number: int, values: list[bytes], data: st.DataObject) -> None:
+        """What mostly happens: something comes in, is read and settled."""
+        self.append(number, values)
+        self.fetch(data)
+        self.commit(data)
+
+    @precondition(lambda self: any(self.records[p] for p in self.leases))
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        partition = data.draw(st.sampled_from([p for p in self.partitions if self._committable(p)]))
+        last = data.draw(st.sampled_from(sorted(self.records[partition])))
+        reader = self._holder(partition).reader
+        offset = reader.after(self.records[partition][last])
+        assert not self.run(reader.commit({partition: (self.leases[partition], offset)}))
+        self.settled[partition] = max(self.settled[partition], last + 1)
 
     @precondition(lambda self: self.members and self.former)
     @rule(which=st.integers(0, 2), data=st.data())
@@ -114,11 +120,10 @@ class LogMachine(RuleBasedStateMachine):
         member = self.members[which % len(self.members)]
         assert set(self.run(member.reader.commit({partition: (epoch, 1 << 30)}))) == {partition}
 
+    @precondition(lambda self: self.leases)
     @rule(number=numbers)
     def pause_or_resume(self, number: int) -> None:
         partition = self.partitions[number]
-        if partition not in self.leases:
-            return
         reader = self._holder(partition).reader
         if partition in self.paused:
             reader.resume(partition)
@@ -129,8 +134,11 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def trim(self) -> None:
         self.run(self.world.trim())
-        self.trimmed = dict(self.committed)
+        for partition in self.partitions:
+            kept = self.run(self.world.read_all(partition))
+            assert len(kept) == len(self._open(partition))
 
+    @precondition(lambda self: any(self.stored.values()))
     @rule()
     def crash(self) -> None:
         self.former += self.leases.items()
@@ -138,6 +146,7 @@ class LogMachine(RuleBasedStateMachine):
         self.members.clear()
         self.leases.clear()
         self.paused.clear()
+        self.join()
 
     # --- what must hold
 
@@ -147,10 +156,10 @@ class LogMachine(RuleBasedStateMachine):
             return
         lags = self.run(self.world.log.lag(self.world.group, [self.partitions[0].topic]))
         for partition, lag in lags.items():
-            open_ = [value for offset, value in self.stored[partition] if offset >= self.committed[partition]]
-            assert lag.committed == self.committed[partition]
+            open_ = [value for _, value in self._open(partition)]
             assert (lag.records, lag.size) == (len(open_), sum(map(len, open_)))
-            assert self.trimmed[partition] <= lag.start <= lag.committed <= lag.end
+            assert lag.start <= lag.committed <= lag.end
+            assert (lag.committed < lag.end) == bool(open_)
 
     @invariant()
     def what_is_open_can_be_read(self) -> None:
@@ -158,7 +167,7 @@ class LogMachine(RuleBasedStateMachine):
             return
         for partition in self.partitions:
             kept = [(r.offset, r.value) for r in self.run(self.world.read_all(partition))]
-            open_ = [entry for entry in self.stored[partition] if entry[0] >= self.committed[partition]]
+            open_ = self._open(partition)
             assert kept[len(kept) - len(open_) :] == open_
 
     # --- the model's own
@@ -171,17 +180,29 @@ class LogMachine(RuleBasedStateMachine):
         for partition, epoch in list(self.leases.items()):
             if partition not in leases or leases[partition][0] != epoch:
                 self.former.append((partition, self.leases.pop(partition)))
-        for partition, (epoch, member) in leases.items():
+        for partition, (epoch, _) in leases.items():
             if partition not in self.leases:
                 assert all(epoch > old for former, old in self.former if former == partition)
-                lease = member.holding.leases[partition]
-                assert lease.committed == self.committed[partition]
                 self.leases[partition] = epoch
-                self.read[partition] = lease.committed
+                self.read[partition] = self.settled[partition]
+                self.records[partition].clear()
                 self.paused.discard(partition)
 
     def _unread(self, partition: Partition) -> list[tuple[int, bytes]]:
-        return [entry for entry in self.stored[partition] if entry[0] >= self.read[partition]]
+        return self.stored[partition][self.read[partition] :]
+
+    def _who_can_fetch(self) -> list[int]:
+        return [
+            which
+            for which, member in enumerate(self.members)
+            if any(self._unread(p) for p in member.holding.leases if p not in self.paused)
+        ]
+
+    def _committable(self, partition: Partition) -> bool:
+        return partition in self.leases and bool(self.records[partition])
+
+    def _open(self, partition: Partition) -> list[tuple[int, bytes]]:
+        return self.stored[partition][self.settled[partition] :]
 
     def _holder(self, partition: Partition) -> Member:
         (holder,) = [member for member in self.members if partition in member.holding.leases]

@@ -12,7 +12,7 @@ from bufferproxy.log.leases import share
 from bufferproxy.log.local import FETCH
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.records import Entry, Partition
-from bufferproxy.testing.log_world import Holding
+from bufferproxy.testing.log_world import PATIENCE, Holding
 
 TOPIC = Topic("topic", 4, Keep())
 
@@ -125,6 +125,22 @@ async def test_who_leaves_during_a_hand_over_leaves_everything() -> None:
     let_go.set()
     await joining
     assert len(staying.leases) == 4
+
+
+async def test_a_partition_that_comes_back_is_not_paused_any_more() -> None:
+    log = MemoryLog()
+    await log.ensure([TOPIC], create=True)
+    first = Holding()
+    reader = await log.reader("group", [TOPIC.name], first)
+    for partition in first.leases:
+        reader.pause(partition)
+    between = Holding()
+    other = await log.reader("group", [TOPIC.name], between)
+    (back, *_) = between.leases
+    await other.close()
+    await log.append(back, Entry(None, b"heard", ()))
+    async with asyncio.timeout(PATIENCE):
+        assert [record.value for record in await reader.fetch()] == [b"heard"]
 
 
 async def test_a_long_partition_does_not_keep_the_others_waiting() -> None:
