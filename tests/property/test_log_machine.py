@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bufferproxy.log.contract import Keep
+from bufferproxy.log.contract import Keep, Topic
 from bufferproxy.records import Partition, Record
 from bufferproxy.testing.log_backends import MemoryBackend, SqliteBackend
 from bufferproxy.testing.log_world import PATIENCE, Backend, Member, World
@@ -143,6 +143,8 @@ class LogMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         self.former += self.leases.items()
         self.run(self.world.crash())
+        terms = Topic(self.partitions[0].topic, PARTITIONS, Keep(committed_by=self.world.group))
+        self.run(self.world.log.ensure([terms], create=False))  # as every start does
         self.members.clear()
         self.leases.clear()
         self.paused.clear()
