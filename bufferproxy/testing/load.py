@@ -86,6 +86,8 @@ class Load:
         self._deadlines = Deadlines(patience, patience, patience)
         self.told: list[Told] = []
         """All answers so far, as they came."""
+        self.accepted = 0
+        """How many of them are 202."""
         self._watched: list[tuple[int, asyncio.Event]] = []
         self.up = asyncio.Event()
         self.up.set()
@@ -114,10 +116,10 @@ class Load:
                 group.create_task(self._call(iter(chain), slots))
         return self.told[before:]
 
-    async def answers(self, more: int) -> None:
-        """Returns when so many more callers know what became of their requests."""
+    async def accepts(self, more: int) -> None:
+        """Returns when so many more requests were accepted."""
         event = asyncio.Event()
-        self._watched.append((len(self.told) + more, event))
+        self._watched.append((self.accepted + more, event))
         await event.wait()
 
     async def one(self, sent: Sent) -> Told:
@@ -141,8 +143,9 @@ class Load:
 
     def _note(self, told: Told) -> Told:
         self.told.append(told)
+        self.accepted += told.accepted
         for watched in self._watched[:]:
-            if len(self.told) >= watched[0]:
+            if self.accepted >= watched[0]:
                 self._watched.remove(watched)
                 watched[1].set()
         return told
