@@ -6,7 +6,7 @@ Never the other way round: between the two a crash repeats an attempt, and loses
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from bufferproxy.clock import Clock
 from bufferproxy.envelope import copy_of, entry_of
@@ -130,17 +130,10 @@ class Settler:
 
 def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) -> list[Write]:
     """What must be durable before `request` is settled. Pure."""
-    results = Partition(topics.results, request.results)
+    if isinstance(fate, Ack):  # nearly always, and then nearly always one append
+        return _ends(request, fate, now_ms, topics)
     states = Partition(topics.states, request.results)
     match fate:
-        case Ack(state=state, answer=answer):
-            end = _change(request, state, now_ms, answer)
-            writes = [(results, entry_of(end))]
-            if seen_before(request):
-                writes.append((states, _pointer(end)))
-            if state is State.REJECTED and not request.waiting:
-                writes.append(_dead(request, DeadLetter("rejected", answer, ""), now_ms, topics))
-            return writes
         case Retry(reason=reason):
             step = _change(request, State.RETRYING, now_ms, error=reason, due_at=request.due_at)
             return [delayed(request, now_ms, topics.delayed), (states, entry_of(step))]
@@ -149,11 +142,22 @@ def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) 
             letter = _dead(request, fate, now_ms, topics)
             if end.reply_head is None:
                 return [letter, (states, entry_of(end))]
+            results = Partition(topics.results, request.results)
             return [letter, (states, _pointer(end)), (results, entry_of(end))]
         case Expire():
             return [(states, entry_of(_change(request, State.EXPIRED, now_ms, error="not sent in time")))]
         case _:
             assert_never(fate)
+
+
+def _ends(request: Request, ack: Ack, now_ms: int, topics: ServiceTopics) -> list[Write]:
+    end = _change(request, ack.state, now_ms, ack.answer)
+    writes = [(Partition(topics.results, request.results), entry_of(end))]
+    if seen_before(request):
+        writes.append((Partition(topics.states, request.results), _pointer(end)))
+    if ack.state is State.REJECTED and not request.waiting:
+        writes.append(_dead(request, DeadLetter("rejected", ack.answer, ""), now_ms, topics))
+    return writes
 
 
 def seen_before(request: Request) -> bool:
@@ -166,20 +170,6 @@ def _pointer(end: Change) -> Entry:
     return entry_of(end._replace(reply_head=None, reply_body=b"", error=None))
 
 
-class _Told(NamedTuple):
-    head: bytes | None
-    body: bytes
-    error: str | None
-
-
-def _told(answer: Answer | None, error: str | None) -> _Told:
-    if answer is None:
-        return _Told(None, b"", error)
-    if answer.too_large:
-        return _Told(None, b"", error or "reply-too-large")
-    return _Told(answer.head, answer.body, error)
-
-
 def _change(
     request: Request,
     state: State,
@@ -189,7 +179,12 @@ def _change(
     error: str | None = None,
     due_at: int | None = None,
 ) -> Change:
-    told = _told(answer, error)
+    head, body = None, b""
+    if answer is not None:
+        if answer.too_large:
+            error = error or "reply-too-large"
+        else:
+            head, body = answer.head, answer.body
     return Change(
         request.id,
         state,
@@ -197,9 +192,9 @@ def _change(
         request.accepted_at,
         request.attempts,
         request.results,
-        told.head,
-        told.body,
-        told.error,
+        head,
+        body,
+        error,
         due_at,
         request.expires_at,
     )
