@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bufferproxy.drain.pacer import Pacer
+from bufferproxy.observe.events import Held, Rested
+from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bufferproxy.observe.events import Event
+
+
+class World:
+    """A pacer whose clock stands still, and what it let go: (who, when)."""
+
+    def __init__(self, rate: float = 10.0, burst: int = 1, workers: asyncio.TaskGroup | None = None) -> None:
+        self.clock = FakeClock(now=0.0)
+        self.events: list[Event] = []
+        self.pacer = Pacer("auth", TokenBucket(rate, burst, 0.0), self.clock, self.events.append)
+        self.gone: list[tuple[str, float]] = []
+
+    async def turn(self, name: str) -> None:
+        await self.pacer.turn()
+        self.gone.append((name, round(self.clock.now(), 2)))
+
+    async def connect(self, name: str) -> None:
+        await self.pacer.may_connect()
+        self.gone.append((name, round(self.clock.now(), 2)))
+
+    def names(self) -> str:
+        gone, self.gone = self.gone, []
+        return "".join(name for name, _ in gone)
+
+
+@asynccontextmanager
+async def waiting(*steps: object) -> AsyncIterator[None]:
+    """`steps` as tasks, started in their order, and gone at the end."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_requests_go_at_the_rate_and_in_the_order_they_came() -> None:
+    world = World(rate=10.0)
+    async with waiting(*(world.turn(name) for name in "abcd")):
+        await world.clock.advance(0.45)
+    assert [name for name, _ in world.gone] == list("abcd")
+    assert [at for _, at in world.gone] == pytest.approx([0.1, 0.2, 0.31, 0.41], abs=0.011)
+
+
+async def test_unlimited_nobody_waits() -> None:
+    world = World(rate=math.inf)
+    for name in "abc":
+        await world.turn(name)
+    assert world.clock.waiting == 0
+
+
+async def test_paused_nobody_goes_and_resumed_it_begins_with_no_tokens() -> None:
+    world = World(rate=10.0, burst=5)
+    world.pacer.pause(paused=True)
+    async with waiting(world.connect("c"), world.turn("a"), world.turn("b")):
+        await world.clock.advance(100)
+        assert world.names() == ""
+        assert world.pacer.rate == 0.0
+        assert world.pacer.resting == ("paused", math.inf, "paused by an operator")
+        world.pacer.pause(paused=False)
+        assert not world.pacer.paused
+        await world.clock.advance(0.05)
+        assert world.names() == "c"
+        await world.clock.advance(0.2)
+        assert world.names() == "ab"
+    assert world.pacer.rate == 10.0
+
+
+async def test_a_new_limit_holds_for_those_who_wait_already() -> None:
+    world = World(rate=0.001)
+    async with waiting(world.turn("a")):
+        await world.clock.advance(1)
+        world.pacer.limit(100.0, 1)
+        await world.clock.advance(0.02)
+        assert world.names() == "a"
+    world.pacer.limit(100.0, 1)  # nothing changes
+    assert world.pacer.rate == 100.0
+
+
+async def test_a_hand_over_begins_with_no_tokens() -> None:
+    world = World(rate=10.0, burst=5)
+    await world.clock.advance(10)
+    world.pacer.hand_over()
+    async with waiting(world.turn("a")):
+        await world.clock.advance(0.09)
+        assert world.names() == ""
+        await world.clock.advance(0.02)
+        assert world.names() == "a"
+
+
+async def test_a_token_given_back_goes_to_who_waits() -> None:
+    world = World(rate=0.01)
+    await world.clock.advance(103)
+    await world.pacer.turn()
+    async with waiting(world.turn("a")):
+        world.pacer.give_back()
+        await world.clock.advance(0)
+        assert world.names() == "a"
+
+
+async def test_while_the_service_rests_nobody_goes_and_then_one_probe() -> None:
+    world = World(rate=math.inf)
+    world.pacer.unreachable("refused")
+    world.pacer.unreachable("refused")
+    assert world.events == [Rested("auth", "connect", pytest.approx(0.075), "refused")]
+    assert world.pacer.resting == ("connect", pytest.approx(0.075), "refused")
+    async with waiting(world.connect("a"), world.connect("b"), world.connect("c"), world.turn("t")):
+        await world.clock.advance(0.07)
+        assert world.names() == ""
+        await world.clock.advance(0.01)
+        assert world.names() in ("at", "ta")
+        await world.clock.advance(100)
+        assert world.names() == ""
+        world.pacer.reached()
+        await world.clock.advance(0)
+        assert world.names() == "bc"
+    assert world.pacer.resting is None
+
+
+async def test_a_failed_probe_makes_a_longer_rest_and_another_probe() -> None:
+    world = World(rate=math.inf)
+    world.pacer.unreachable("refused")
+    async with waiting(world.connect("a"), world.connect("b")):
+        await world.clock.advance(0.1)
+        assert world.names() == "a"
+        world.pacer.unreachable("refused")
+        await world.clock.advance(0.14)
+        assert world.names() == ""
+        await world.clock.advance(0.02)
+        assert world.names() == "b"
+
+
+async def test_what_the_service_asks_for_is_told_when_it_is_longer() -> None:
+    world = World(rate=math.inf)
+    world.pacer.asked(5.0, "503")
+    world.pacer.asked(2.0, "429")
+    assert world.events == [Rested("auth", "retry_after", 5.0, "503")]
+    async with waiting(world.connect("a"), world.turn("b")):
+        await world.clock.advance(4.9)
+        assert world.names() == ""
+        await world.clock.advance(0.11)
+        assert world.names() in ("ab", "ba")
+
+
+async def test_it_accounts_for_what_held_somebody_back() -> None:
+    world = World(rate=1.0)
+    async with waiting(world.turn("a"), world.turn("b")):
+        await world.clock.advance(0.5)
+        assert world.pacer.held() == [Held("auth", "ceiling", 0.5)]
+        world.pacer.pause(paused=True)
+        await world.clock.advance(2)
+        assert world.pacer.held() == [
+            Held("auth", "ceiling", 0.0),
+            Held("auth", "paused", pytest.approx(2.0)),
+        ]
+    assert world.pacer.held() == [Held("auth", "paused", 0.0)]
+    await world.clock.advance(10)
+    assert world.pacer.held() == []
+
+
+async def test_a_timer_that_rings_early_is_set_anew() -> None:
+    world = World(rate=1.0)
+    async with waiting(world.turn("a")):
+        world.pacer.limit(0.5, 1)  # the wait got longer, the timer is still that of before
+        await world.clock.advance(1.9)
+        assert world.names() == ""
+        await world.clock.advance(0.2)
+        assert world.names() == "a"
+
+
+async def test_timers_are_whole_milliseconds_for_loops_that_count_in_them() -> None:
+    world = World(rate=700.0)
+    async with waiting(world.turn("a")):
+        at = world.clock.next_at
+        assert at == pytest.approx(0.002)
+
+
+def test_it_shows_its_numbers() -> None:
+    assert repr(World().pacer).startswith("<Pacer <TokenBucket 10/s")
