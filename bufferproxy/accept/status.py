@@ -121,7 +121,10 @@ class StatusBook:
         found = await self._change_at(row.reply)
         if found is None or found.reply_head is None:
             return Problem("result-gone", "The answer is no longer kept.")
-        exchange.reply_raw(found.reply_head + b"Bufferproxy-Id: " + id_.encode() + b"\r\n", found.reply_body)
+        head = found.reply_head
+        if exchange.method == b"GET" and not found.reply_body:
+            head = answers.without_length(head)
+        exchange.reply_raw(head + b"Bufferproxy-Id: " + id_.encode() + b"\r\n", found.reply_body)
         return None
 
     async def standing(self, id_: str) -> Standing | Problem:
