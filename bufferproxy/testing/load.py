@@ -8,10 +8,11 @@ ids = [answer.id for answer in told if answer.accepted]
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from bufferproxy.clock import SystemClock
 from bufferproxy.http1.client import Deadlines
@@ -27,15 +28,19 @@ KEY = b"X-Key"
 
 
 class Sent(NamedTuple):
-    """A request that a caller sends. `key` goes into two headers: for bufferproxy, and for the recorder."""
+    """A request that a caller sends. `key` goes into two headers: for bufferproxy, and for the recorder.
+    `raw`: the whole head, byte for byte, in place of what the rest would come to."""
 
     target: bytes
     body: bytes = b""
     key: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     method: bytes = b"POST"
+    raw: bytes = b""
 
     def head(self, authority: bytes) -> bytes:
+        if self.raw:
+            return self.raw
         lines = [b"%b %b HTTP/1.1" % (self.method, self.target), b"Host: " + authority]
         if self.key:
             lines += [b"Bufferproxy-Key: " + self.key, KEY + b": " + self.key]
@@ -71,6 +76,10 @@ class Told(NamedTuple):
     def headers(self, wanted: bytes) -> list[bytes]:
         pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:] if line)
         return [value.strip() for name, _, value in pairs if name.lower() == wanted]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
 
 
 class Load:
