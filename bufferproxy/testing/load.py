@@ -106,11 +106,7 @@ class Load:
         holds them back. Returns the answers in the order in which they came."""
         shared = iter(sent)
         slots = _slots(self._clock.now(), rate)
-        before = len(self.told)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._connections):
-                group.create_task(self._call(shared, slots))
-        return self.told[before:]
+        return await self._together([shared] * self._connections, slots)
 
     async def send_keyed(self, sent: Iterable[Sent], *, rate: float | None = None) -> list[Told]:
         """Like `send`, but what has one key is sent one after the other, so that the order of the answers is
@@ -119,11 +115,7 @@ class Load:
         for one in sent:
             chains[hash(one.key) % self._connections].append(one)
         slots = _slots(self._clock.now(), rate)
-        before = len(self.told)
-        async with asyncio.TaskGroup() as group:
-            for chain in chains.values():
-                group.create_task(self._call(iter(chain), slots))
-        return self.told[before:]
+        return await self._together([iter(chain) for chain in chains.values()], slots)
 
     async def accepts(self, more: int) -> None:
         """Returns when so many more requests were accepted."""
@@ -159,12 +151,19 @@ class Load:
                 watched[1].set()
         return told
 
-    async def _call(self, sent: Iterator[Sent], slots: Iterator[float] | None) -> None:
+    async def _together(self, callers: list[Iterator[Sent]], slots: Iterator[float] | None) -> list[Told]:
+        told: list[Told] = []
+        async with asyncio.TaskGroup() as group:
+            for sent in callers:
+                group.create_task(self._call(sent, slots, told))
+        return told
+
+    async def _call(self, sent: Iterator[Sent], slots: Iterator[float] | None, told: list[Told]) -> None:
         for one in sent:
             if slots is not None:
                 await self._clock.sleep(max(0.0, next(slots) - self._clock.now()))
             await self.up.wait()
-            await self.one(one)
+            told.append(await self.one(one))
 
     async def __aenter__(self) -> Self:
         return self

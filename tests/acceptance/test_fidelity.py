@@ -1,4 +1,4 @@
-"""P7: requests reach the service byte for byte, and replies come back so, to who waits and to who looks later."""
+"""P7: requests reach the service byte for byte, and replies come back so, to who waits or looks later."""
 
 from __future__ import annotations
 
