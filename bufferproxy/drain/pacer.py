@@ -220,7 +220,7 @@ class _Queue:
             if now < self._timer_at <= at + TICK:
                 return
             self._timer.cancel()
-        wait = math.ceil((at - now) / TICK) * TICK
+        wait = max(1, math.ceil((at - now) / TICK)) * TICK
         self._timer_at = now + wait
         self._timer = self._clock.call_later(wait, self._woken)
 

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bufferproxy.database import open_database
+from bufferproxy.envelope import entry_of
+from bufferproxy.errors import LogUnavailable, StorageFull
+from bufferproxy.log.memory import Memory, MemoryLog
+from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.records import Change, Entry, Partition, Position, State
+from bufferproxy.results.sqlite_index import SCHEMA, SqliteIndex
+from bufferproxy.results.view import SWEEP, ResultsView
+from bufferproxy.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+NAMES = ServiceTopics.of("a")
+RESULTS, STATES = Partition(NAMES.results, 0), Partition(NAMES.states, 0)
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+class World:
+    """A log in memory, an index in a file, and a view that runs between them."""
+
+    def __init__(self, folder: Path, memory: Memory | None = None) -> None:
+        self.folder = folder
+        self.memory = memory or Memory()
+        self.clock = FakeClock()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[ResultsView]:
+        self.log = MemoryLog(self.memory, self.clock)
+        await self.log.ensure(
+            topics_of(NAMES, partitions=1, body=9, reply=9, keep_results=60, keep_dead=60), create=True
+        )
+        self.index = SqliteIndex(await open_database(self.folder / "index.db", SCHEMA))
+        self.view = ResultsView(self.log, self.index, [(NAMES, 60.0)], self.clock)
+        tail = await self.view.start()
+        task = asyncio.create_task(self.view.run(tail))
+        try:
+            yield self.view
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await self.index.close()
+
+    async def tell(
+        self, id_: str, state: State, *, where: Partition = RESULTS, head: bytes | None = HEAD
+    ) -> None:
+        change = Change(id_, state, int(self.clock.wall() * 1000), 1, 1, 0, head)
+        await self.log.append(where, entry_of(change))
+
+
+def told(view: ResultsView, id_: str) -> asyncio.Future[Change]:
+    """The next change of `id_`."""
+    future = asyncio.get_running_loop().create_future()
+
+    def watcher(change: Change) -> None:
+        if not future.done():
+            future.set_result(change)
+
+    view.watchers.watch(id_, watcher)
+    return future
+
+
+async def test_an_end_wakes_who_waits_and_can_be_found(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        waiting = told(view, "a")
+        await world.tell("a", State.DELIVERED)
+        assert (await waiting).reply_head == HEAD
+        row = await view.find("a")
+        assert row is not None
+        assert (row.state, row.reply) == (State.DELIVERED, Position(RESULTS, 0))
+        assert await view.find("b") is None
+
+
+async def test_the_copy_in_states_never_stands_for_the_answer(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        await world.tell("a", State.DELIVERED)
+        waiting = told(view, "a")
+        await world.tell("a", State.DELIVERED, where=STATES)
+        await waiting
+        row = await view.find("a")
+        assert row is not None
+        assert row.reply == Position(RESULTS, 0)
+
+
+async def test_after_a_restart_it_reads_on_where_it_left_off(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        waiting = told(view, "a")
+        await world.tell("a", State.DELIVERED)
+        await waiting
+    await world.tell("b", State.REJECTED)
+    again = World(tmp_path, world.memory)
+    async with again.running() as view:
+        assert (await view.find_settled("b", NAMES)) is not None
+        assert (await view.find("a")) is not None
+        assert view.behind == 0
+    assert repr(view) == "<ResultsView behind=0 <Watchers of 0 ids>>"
+
+
+async def test_what_was_there_before_the_start_counts_as_behind_until_it_is_read(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running():
+        pass
+    for number in range(3):
+        await world.tell(f"{number}", State.DELIVERED)
+    again = World(tmp_path, world.memory)
+    async with again.running() as view:
+        assert view.behind == 3
+        assert await view.find_settled("2", NAMES) is not None
+        assert view.behind == 0
+
+
+async def test_an_index_of_a_log_that_is_gone_does_not_hide_the_new_one(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        for number in range(5):
+            waiting = told(view, f"old {number}")
+            await world.tell(f"old {number}", State.DELIVERED)
+            await waiting
+    anew = World(tmp_path)
+    async with anew.running() as view:
+        waiting = told(view, "new")
+        await anew.tell("new", State.DELIVERED)
+        await waiting
+        assert await view.find("new") is not None
+
+
+async def test_tombstones_and_what_cannot_be_understood_are_passed_over(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        waiting = told(view, "a")
+        await world.log.append(STATES, Entry(b"gone", b"", ()))
+        await world.log.append(RESULTS, Entry(b"new", b"", (("bufferproxy-version", b"9"),)))
+        await world.tell("a", State.DELIVERED)
+        await waiting
+        assert await view.find("new") is None
+        assert await view.find("gone") is None
+
+
+async def test_a_log_that_is_away_is_asked_again(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        tail = await world.log.tail({RESULTS: 0})
+        fetch, asked = tail.fetch, asyncio.Event()
+
+        async def away() -> object:
+            tail.fetch = fetch  # type: ignore[method-assign]
+            asked.set()
+            raise LogUnavailable("away")
+
+        tail.fetch = away  # type: ignore[method-assign,assignment]
+        following = asyncio.create_task(view.run(tail))
+        await asked.wait()
+        waiting = told(view, "a")
+        await world.tell("a", State.DELIVERED)
+        await world.clock.advance(0.6)
+        await waiting
+        following.cancel()
+        await asyncio.wait([following])
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_ends_that_nobody_may_ask_for_any_more_are_swept(
+    tmp_path: Path, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        waiting = told(view, "a")
+        await world.tell("a", State.DELIVERED)
+        await waiting
+        swept: asyncio.Queue[int] = asyncio.Queue()
+        forget = world.index.forget
+
+        async def sweep(before: int) -> None:
+            swept.put_nowait(before)
+            if full and world.clock.now() < 1080:
+                raise StorageFull("no room")
+            await forget(before)
+
+        monkeypatch.setattr(world.index, "forget", sweep)
+        for _ in range(8 if full else 7):
+            assert await view.find("a") is not None
+            await world.clock.until_set()
+            await world.clock.advance(SWEEP)
+            await swept.get()
+        assert await view.find("a") is None
