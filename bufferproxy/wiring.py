@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Literal
@@ -52,6 +53,10 @@ from bufferproxy.standing import AdminRequests
 
 logger = structlog.get_logger("bufferproxy")
 
+SWITCH = 0.0005
+"""Seconds after which a thread that wants the interpreter is given it. The log's threads ask for it often and
+for a moment each; with Python's 5 ms each of these moments would begin with a wait while the loop is busy."""
+
 PATIENCE = 10.0
 """Seconds that a log may take to answer at the start."""
 
@@ -61,6 +66,7 @@ Role = Literal["all", "proxy", "worker"]
 def serve(loaded: Loaded, role: Role) -> int:
     """Run until SIGTERM or SIGINT; 0 when everything was finished in order. Raises BufferproxyError."""
     configure()
+    sys.setswitchinterval(SWITCH)
     for line in not_yet(loaded):
         logger.warning(line)
     return uvloop.run(_run(loaded, role))

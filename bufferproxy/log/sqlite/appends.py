@@ -8,16 +8,16 @@ from bufferproxy.clock import Clock
 from bufferproxy.database import Connection
 from bufferproxy.errors import AppendRefused, AppendUncertain, LogError, StorageFull
 from bufferproxy.log.contract import Appended, Done
-from bufferproxy.log.sqlite.tables import Row, Table, checksum
-from bufferproxy.records import Position
+from bufferproxy.log.sqlite.tables import Row, Table, checksum, insert_rows
+from bufferproxy.records import Entry, Position, Record
 
 BATCH_ENTRIES = 4096
 BATCH_BYTES = 8 << 20
 """What one transaction takes at most; the next one follows at once."""
 
 
-Pending = tuple[Table, bytes | None, bytes, bytes, int, Done]
-"""Table, key, packed headers, value, size in bytes, and who is to be told."""
+Pending = tuple[Table, Entry, bytes, int, Done]
+"""Table, what to append, its headers packed, its size in bytes, and who is to be told."""
 
 
 class Inbox:
@@ -27,7 +27,7 @@ class Inbox:
         self,
         clock: Clock,
         write: Callable[[Batch], None],
-        stored: Callable[[Batch], None],
+        stored: Callable[[Batch, LogError | None], None],
         *,
         deferrable: bool,
     ) -> None:
@@ -52,7 +52,7 @@ class Inbox:
         count = size = 0
         for entry in self.entries[:BATCH_ENTRIES]:
             count += 1
-            size += entry[4]
+            size += entry[3]
             if size >= BATCH_BYTES:
                 break
         taken = self.entries[:count]
@@ -63,7 +63,7 @@ class Inbox:
 class Batch:
     """What one transaction appends. It takes its entries when its turn has come, not when it is queued."""
 
-    def __init__(self, inbox: Inbox, clock: Clock, stored: Callable[[Batch], None]) -> None:
+    def __init__(self, inbox: Inbox, clock: Clock, stored: Callable[[Batch, LogError | None], None]) -> None:
         self.deferrable = inbox.deferrable
         self.size = 0
         self.entries: list[Pending] | None = None
@@ -72,22 +72,23 @@ class Batch:
         self._inbox = inbox
         self._clock = clock
         self._stored = stored
+        self._at = 0.0
 
     def run(self, connection: Connection) -> None:
         if self.entries is None:
             self.entries = self._inbox.take()
-            self.size = sum([entry[4] for entry in self.entries])
+            self.size = sum([entry[3] for entry in self.entries])
         for table, rows in self._rows(self.entries).items():
-            connection.executemany(table.insert, rows)
+            insert_rows(connection, table, rows)
             if table.keep.compact:
                 newest = {row[4]: row[0] for row in rows if row[4] is not None}
                 connection.executemany(table.supersede, newest.items())
 
     def _rows(self, entries: list[Pending]) -> dict[Table, list[Row]]:
-        now = self._clock.wall()
+        now = self._at = self._clock.wall()
         tables: dict[Table, list[Row]] = {}
         totals: dict[Table, int] = {}
-        for table, key, headers, value, _, _ in entries:
+        for table, (key, value, _), headers, _, _ in entries:
             rows = tables.get(table)
             if rows is None:
                 rows = tables[table] = []
@@ -106,8 +107,8 @@ class Batch:
     def tell(self, error: LogError | None) -> None:
         if self.entries is None:  # refused before its turn: what waits now is what was meant
             self.entries = self._inbox.take()
-            self.size = sum([entry[4] for entry in self.entries])
-        self._stored(self)
+            self.size = sum([entry[3] for entry in self.entries])
+        self._stored(self, error)
         if error is None:
             self._tell_positions()
         else:
@@ -120,10 +121,23 @@ class Batch:
 
     def _tell_positions(self) -> None:
         next_ = dict(self.firsts)
-        for table, _, _, _, _, done in self.entries or ():
+        for table, _, _, _, done in self.entries or ():
             offset = next_[table]
             next_[table] = offset + 1
             done(Position(table.partition, offset))
+
+    def records(self) -> dict[Table, list[Record]]:
+        """What is durable now, of tables that somebody follows."""
+        found: dict[Table, list[Record]] = {table: [] for table in self.firsts if table.recent.followed}
+        if not found:
+            return found
+        next_ = dict(self.firsts)
+        for table, (key, value, headers), _, _, _ in self.entries or ():
+            offset = next_[table]
+            next_[table] = offset + 1
+            if table in found:
+                found[table].append(Record(table.partition, offset, key, value, headers, self._at))
+        return found
 
     @property
     def ends(self) -> dict[Table, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bufferproxy.clock import Clock, SystemClock
 from bufferproxy.database import Connection, Database, Fatal, end_process, open_database
-from bufferproxy.errors import AppendRefused, LogUnavailable, LogUnusable, StorageFull
+from bufferproxy.errors import AppendRefused, LogError, LogUnavailable, LogUnusable, StorageFull
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, LogReader, LogTail, Topic
 from bufferproxy.log.local import Readers
 from bufferproxy.log.sqlite import reads, tables
@@ -67,15 +67,18 @@ class SqliteLog(Log):
         else:
             self._queued += size
             inbox = self._inboxes[table.deferrable]
-            inbox.entries.append((table, key, packed, value, size, done))
+            inbox.entries.append((table, entry, packed, size, done))
             if not inbox.busy:
                 inbox.send()
 
-    def _decided(self, batch: Batch) -> None:
+    def _decided(self, batch: Batch, error: LogError | None) -> None:
         """Before the batch tells who submitted: readers see what they are told of."""
         self._queued -= batch.size
         for table, end in batch.ends.items():
             table.end = end
+        if error is None:
+            for table, records in batch.records().items():
+                table.recent.add(records)
         self._readers.wake()
 
     def partitions(self, topic: str) -> int:
@@ -95,7 +98,7 @@ class SqliteLog(Log):
         partition, offset = position
         found: list[Record] = []
         while len(found) < limit:  # a scan also ends at some MiB
-            part = (await self.scan({partition: offset}, limit - len(found)))[partition]
+            part = (await self._scan({partition: offset}, limit - len(found)))[partition]
             if not part:
                 break
             found.extend(part)
@@ -196,6 +199,27 @@ class SqliteLog(Log):
         self, offsets: Mapping[Partition, int], limit: int
     ) -> Mapping[Partition, Sequence[Record]]:
         self._check()
+        found: dict[Partition, Sequence[Record]] = {}
+        for partition, offset in offsets.items():
+            recent = self._tables[partition].recent.take(offset, limit) if limit > 0 else None
+            if recent is None:
+                break  # its turn is next: what was answered goes to the end of the order
+            found[partition] = recent
+            limit -= len(recent)
+        if found:
+            return found
+        ends = {partition: self.end(partition) for partition in offsets}
+        found = dict(await self._scan(offsets, limit))
+        for partition, records in found.items():
+            last = records[-1].offset + 1 if records else offsets[partition]
+            if last >= ends[partition]:
+                # It has read up to the end. What came meanwhile is not in memory: then it reads once more.
+                self._tables[partition].recent.follow()
+        return found
+
+    async def _scan(
+        self, offsets: Mapping[Partition, int], limit: int
+    ) -> Mapping[Partition, Sequence[Record]]:
         wanted = [(self._tables[partition], offset) for partition, offset in offsets.items()]
         try:
             return await self.database.read(lambda connection: reads.scan(connection, wanted, limit))

@@ -10,12 +10,14 @@ import struct
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from bufferproxy.database import Connection, Schema
 from bufferproxy.errors import LogUnusable
 from bufferproxy.log.contract import Keep, Topic
+from bufferproxy.log.sqlite.recent import Recent
 from bufferproxy.records import Headers, Partition, Record
 
 SCHEMA = Schema(
@@ -28,6 +30,11 @@ Row = tuple[int, float, int, int, bytes | None, bytes, bytes]
 
 _UNLIMITED = 1 << 30
 """What a record may have in a topic of which this process has not been told more."""
+
+
+MANY = 32
+"""Rows in one statement. SQLite's module lets go of the interpreter around each statement and asks for it
+again behind it, which takes long while the loop is busy: one statement a row would make the writer crawl."""
 
 
 class Table:
@@ -50,7 +57,9 @@ class Table:
         self.keep = Keep()
         self.max_bytes = _UNLIMITED
         self.deferrable = False
+        self.recent = Recent()
         self.insert = f"INSERT INTO records_{id_} VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        self.insert_many = self.insert + ", (?, ?, ?, ?, ?, ?, ?)" * (MANY - 1)
         self.supersede = f"DELETE FROM records_{id_} WHERE key = ? AND offset < ?"  # noqa: S608
         self.select = (
             f"SELECT offset, appended_at, checksum, key, headers, value FROM records_{id_}"  # noqa: S608
@@ -68,6 +77,13 @@ class Table:
 
     def __repr__(self) -> str:
         return f"<Table {self.id} {self.partition.topic}/{self.partition.number} {self.start}..{self.tail}>"
+
+
+def insert_rows(connection: Connection, table: Table, rows: list[Row]) -> None:
+    many = len(rows) // MANY * MANY
+    for begin in range(0, many, MANY):
+        connection.execute(table.insert_many, list(chain.from_iterable(rows[begin : begin + MANY])))
+    connection.executemany(table.insert, rows[many:])
 
 
 def load(connection: Connection) -> tuple[int, list[Table], dict[tuple[str, Partition], int]]:
