@@ -120,12 +120,13 @@ class Pacer:
         return (self._rest.reason, left, self._rest.detail) if left else None
 
     def held(self) -> list[Held]:
-        """Since the last call: how long somebody was held back, by reason."""
-        return [
-            Held(self._service, reason, seconds)
-            for queue in (self._connecting, self._sending)
-            for reason, seconds in queue.held().items()
-        ]
+        """Since the last call: how long somebody was held back, by reason. Who waits in both queues for one
+        reason waits at the same time, so the longer of the two counts."""
+        longest: dict[str, float] = {}
+        for queue in (self._connecting, self._sending):
+            for reason, seconds in queue.held().items():
+                longest[reason] = max(seconds, longest.get(reason, 0.0))
+        return [Held(self._service, reason, seconds) for reason, seconds in longest.items() if seconds]
 
     def _again(self) -> None:
         self._connecting.pump()

@@ -155,6 +155,11 @@ def test_the_id_is_the_base32_of_the_documented_bytes() -> None:
     assert id_of(Identity(AUTH, 2, 3, (1 << 32) + 5, 2, NONCE)) == text
 
 
+def test_an_id_says_where_the_request_was_accepted() -> None:
+    identity = Identity(AUTH, 2, 3, (1 << 32) + 5, 65535, NONCE)
+    assert parse_id(id_of(identity)) == identity
+
+
 def test_ids_of_one_partition_sort_by_acceptance() -> None:
     offsets = [0, 1, 31, 32, 255, 256, 1 << 20, 1 << 33, (1 << 48) - 1]
     ids = [id_of(Identity(AUTH, 0, 1, offset, 7, NONCE)) for offset in offsets]

@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from bufferproxy.accept.answers import Receipt, Standing, accepted, parse_head, status, without_answer
+from bufferproxy.accept.answers import (
+    Receipt,
+    Standing,
+    accepted,
+    parse_head,
+    status,
+    without_answer,
+    without_length,
+)
 from bufferproxy.records import Change, State
 
 ID = "a" * 48
@@ -99,3 +107,9 @@ def test_a_reply_without_a_reason_or_headers_is_read() -> None:
 def test_an_end_without_a_reply_is_a_problem(state: State, error: str | None, slug: str, detail: str) -> None:
     problem = without_answer(Change(ID, state, 1, 1, 1, 0, error=error))
     assert (problem.slug, problem.detail) == (slug, detail)
+
+
+def test_a_reply_to_head_is_replayed_without_the_length_of_what_was_not_sent() -> None:
+    head = b"HTTP/1.1 200 OK\r\nA: b\r\ncontent-Length: 5\r\nX-Content-Length: 6\r\n"
+    assert without_length(head) == b"HTTP/1.1 200 OK\r\nA: b\r\nX-Content-Length: 6\r\n"
+    assert without_length(head.replace(b"200", b"304")) == head.replace(b"200", b"304")

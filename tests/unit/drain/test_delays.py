@@ -104,3 +104,10 @@ async def test_it_leaves_no_timer_behind(item: Make) -> None:
         await world.clock.until_set()
     assert world.clock.waiting == 0
     assert repr(world.delays) == "<Delays held=1 tiers=1>"
+
+
+async def test_with_nothing_to_wait_for_it_sets_no_timer() -> None:
+    world = World()
+    async with world.running():
+        await world.clock.advance(1)
+        assert world.clock.waiting == 0

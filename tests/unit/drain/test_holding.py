@@ -122,3 +122,13 @@ def test_it_counts_what_is_open_by_topic() -> None:
     assert (world.holding.open(), world.holding.open(P.topic), world.holding.open(Q.topic)) == (3, 2, 1)
     assert list(world.holding) == [P, Q]
     assert repr(world.holding) == "<Holding partitions=2 open=3 full=0>"
+
+
+def test_the_oldest_open_record_says_since_when_it_waits() -> None:
+    world = World(Bounds(open=10))
+    assert world.holding.oldest_at is None
+    for offset in range(2):
+        world.holding.begin(Record(P, offset, None, b"", (), 50.0 + offset), offset + 1)
+    assert world.holding.oldest_at == 50.0
+    world.settle(0)
+    assert world.holding.oldest_at == 51.0

@@ -168,13 +168,31 @@ async def test_it_accounts_for_what_held_somebody_back() -> None:
         assert world.pacer.held() == [Held("auth", "ceiling", 0.5)]
         world.pacer.pause(paused=True)
         await world.clock.advance(2)
-        assert world.pacer.held() == [
-            Held("auth", "ceiling", 0.0),
-            Held("auth", "paused", pytest.approx(2.0)),
-        ]
-    assert world.pacer.held() == [Held("auth", "paused", 0.0)]
+        assert world.pacer.held() == [Held("auth", "paused", pytest.approx(2.0))]
     await world.clock.advance(10)
     assert world.pacer.held() == []
+
+
+async def test_a_second_in_which_both_queues_were_held_is_one_second() -> None:
+    world = World(rate=1.0)
+    world.pacer.asked(60.0, "503")
+    async with waiting(world.connect("a"), world.turn("b")):
+        await world.clock.advance(3)
+        assert world.pacer.held() == [Held("auth", "retry_after", 3.0)]
+
+
+async def test_connections_are_made_ready_for_the_next_second_only() -> None:
+    world = World(rate=2.0)
+    async with waiting(*(world.connect(name) for name in "abcd")):
+        await world.clock.advance(60)
+        assert world.names() == "ab"
+        world.pacer.leave()
+        await world.clock.advance(0)
+        assert world.names() == "c"
+        world.pacer.limit(4.0, 1)
+        await world.clock.advance(0)
+        assert world.names() == "d"
+    assert world.pacer.ceiling == 4.0
 
 
 async def test_a_timer_that_rings_early_is_set_anew() -> None:
