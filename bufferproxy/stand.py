@@ -107,7 +107,7 @@ class Stand:
         in_flight = 0 if worker is None else worker.in_flight
         if self._exact:
             measured = self.survey.measured()
-            open_ = self.backlog.requests
+            open_ = self.backlog.requests - self.backlog.storing
         else:
             measured = self.survey.measured(() if worker is None else worker.partitions)
             open_ = measured.open

@@ -11,22 +11,30 @@ from bufferproxy.accept.admission import Reading
 class Backlog:
     """One service's. `rate` is its configured ceiling per second."""
 
-    __slots__ = ("_drained", "_exact", "rate", "requests", "size")
+    __slots__ = ("_drained", "_exact", "rate", "requests", "size", "storing")
 
     def __init__(self, rate: float, *, exact: bool) -> None:
         self.rate = rate
         self.requests = 0
         self.size = 0
+        self.storing = 0
+        """How many of `requests` are not durable yet, so that nobody was told that they are accepted."""
         self._exact = exact
         self._drained = 0.0
 
     def added(self, size: int) -> None:
         """One is about to be stored."""
+        self.storing += 1
         self.requests += 1
         self.size += size
 
+    def stored(self) -> None:
+        """... and was."""
+        self.storing -= 1
+
     def taken_back(self, size: int) -> None:
         """... and was not."""
+        self.storing -= 1
         self.requests -= 1
         self.size -= size
 

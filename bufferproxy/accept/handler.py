@@ -222,6 +222,7 @@ class Pending:
             intake.emit(Refused(front.name, problem.slug))
             exchange.refuse(problem)
             return
+        front.backlog.stored()
         (_, number), offset = result
         self._id = envelope.id_of(
             envelope.Identity(front.number, envelope.REQUESTS, number, offset, front.results, self._nonce)
