@@ -72,6 +72,11 @@ class Process:
     def running(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs, below 0 when a signal ended it."""
+        return None if self._child is None else self._child.poll()
+
     def start(self) -> None:
         with self.output.open("ab") as output:
             self._child = subprocess.Popen(
