@@ -33,6 +33,8 @@ class Schema(NamedTuple):
     application: int
     version: int
     script: str
+    synced: bool = True
+    """False for what can be made anew: a power loss may take the last transactions, and never the file."""
 
 
 class Room:
@@ -45,9 +47,12 @@ class Room:
         self._checked = float("-inf")
         self._short = False
 
+    def now(self) -> float:
+        return self._clock.now()
+
     def is_short(self, connection: Connection) -> bool:
         """Free for this file are also the pages that it holds and does not use."""
-        now = self._clock.now()
+        now = self.now()
         if self._reserve and now - self._checked >= ROOM_CHECK:
             self._checked = now
             disk = os.statvfs(self._folder)
@@ -132,7 +137,7 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     if ask("journal_mode=WAL") != "wal":
         raise LogUnusable(f"{path}: its file system has no shared memory for SQLite: use a local disk")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA synchronous={'FULL' if schema.synced else 'NORMAL'}")
     connection.execute("PRAGMA wal_autocheckpoint=0")
     connection.execute(f"PRAGMA journal_size_limit={WAL_CAP}")
     connection.execute("PRAGMA secure_delete=OFF")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from queue import Empty, SimpleQueue
@@ -59,6 +60,11 @@ class Upkeep(Protocol):
     def committed(self) -> None: ...
 
 
+GATHER = 0.002
+"""Seconds between the beginnings of two transactions, at least. A lone work does not wait, for nothing went
+before it; many that follow each other share a sync, and the change of threads that goes with it."""
+
+
 class NoUpkeep:
     def due(self, *, idle: bool) -> bool:
         return False
@@ -94,11 +100,15 @@ class Writer:
         self._report = report
         self._written = 0
         self._idle = False
+        self._began = -GATHER
+        self._pause = threading.Event()
+        """Never set: to wait is all that it is for."""
 
     def run(self) -> None:
         closing = False
         while not closing:
             batch, closing = self._next_batch()
+            self._began = self._room.now()
             committed = [] if self.dead else self._commit(batch)
             if batch:
                 self._report(batch, {id(work) for work in committed})
@@ -115,6 +125,9 @@ class Writer:
             self._idle = True
             return [], False
         self._idle = False
+        early = self._began + GATHER - self._room.now()
+        if early > 0:
+            self._pause.wait(early)
         batch: list[Work] = []
         while work is not None:
             batch.append(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -22,7 +23,15 @@ SCHEMA = Schema(
                            WITHOUT ROWID;
         CREATE INDEX rows_ended ON rows (ended) WHERE ended IS NOT NULL;
     """,
+    synced=False,
 )
+
+WRITE_AFTER = 0.25
+"""Seconds that rows are gathered: written one batch of the view at a time they would cost as much as the
+results themselves. Who asks for one of them has them written at once."""
+
+WRITE_AT = 4000
+"""Rows that are written without waiting for more."""
 
 _MANY = 32
 """Rows in one statement: fewer changes between this thread and the loop's (see `log/sqlite/tables.py`)."""
@@ -44,6 +53,9 @@ _FORGET = "DELETE FROM rows WHERE id IN (SELECT id FROM rows WHERE ended < ? LIM
 class SqliteIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._rows: list[Row] = []
+        self._offsets: dict[Partition, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def offsets(self) -> Mapping[Partition, int]:
         def select(connection: Connection) -> dict[Partition, int]:
@@ -53,7 +65,20 @@ class SqliteIndex:
         return await self._database.transact(select)
 
     def put(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
-        self._database.write(_Put(rows, offsets))
+        self._rows.extend(rows)
+        self._offsets.update(offsets)
+        if len(self._rows) >= WRITE_AT:
+            self._write()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_AFTER, self._write)
+
+    def _write(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._offsets:
+            self._database.write(_Put(self._rows, self._offsets))
+            self._rows, self._offsets = [], {}
 
     async def find(self, id_: str) -> Row | None:
         def select(connection: Connection) -> Row | None:
@@ -69,6 +94,7 @@ class SqliteIndex:
             return Row(id_, State(state), at, accepted_at, attempts, position, error, due_at, expires_at)
 
         # With the writes, in their order: what was put before is found.
+        self._write()
         return await self._database.transact(select)
 
     async def forget(self, ended_before: int) -> None:
@@ -78,11 +104,12 @@ class SqliteIndex:
             pass
 
     async def close(self) -> None:
+        self._write()
         await self._database.close()
 
 
 class _Put:
-    """One batch of the view, and how far it has read with it."""
+    """Some batches of the view, and how far it has read with them."""
 
     deferrable = False
 
