@@ -77,6 +77,21 @@ def test_no_window_has_more_than_the_ceiling_whatever_is_asked_when(
     assert worst_excess(grants, highest, largest) <= EPSILON
 
 
+@given(st.floats(1.0, 2000.0), BURSTS)
+@settings(max_examples=50, deadline=None)
+def test_who_takes_whatever_there_is_after_a_rest_keeps_the_promise_in_its_shortest_window(
+    rate: float, burst: int
+) -> None:
+    bucket, now = TokenBucket(rate, burst, 0.0), 100.0
+    grants: list[float] = []
+    while now < 100.25:
+        wait = bucket.take(now)
+        if wait == 0.0:
+            grants.append(now)
+        now += max(wait, 1e-6) if wait else 0.0
+    assert worst_excess(grants, rate, burst) <= EPSILON
+
+
 @given(st.floats(0.5, 5000.0), BURSTS, st.lists(st.floats(0.0, SLACK), min_size=1, max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_with_prompt_wake_ups_95_percent_of_it_are_used(rate: float, burst: int, late: list[float]) -> None:

@@ -132,6 +132,14 @@ async def test_what_is_put_back_goes_before_its_followers(item: Make) -> None:
     assert idle(lanes)
 
 
+async def test_what_is_put_back_goes_before_other_keys_that_wait(item: Make) -> None:
+    lanes = KeyedLanes()
+    lanes.offer(item("a", b"k"))
+    lanes.offer(item("x", b"l"))
+    lanes.put_back(await lanes.take())
+    assert names(*await take(lanes, 2)) == "ax"
+
+
 async def test_requests_without_a_key_wait_for_nobody(item: Make) -> None:
     lanes = KeyedLanes()
     for name in "abc":
