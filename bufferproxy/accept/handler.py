@@ -6,7 +6,6 @@ callback of the append, and of the view when the caller is held.
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import Protocol
 
@@ -16,7 +15,7 @@ from bufferproxy.accept.admission import admit, eta
 from bufferproxy.accept.front import Front, header, ordering_key
 from bufferproxy.accept.preferences import REFUSED, Mode, mode_of, preference
 from bufferproxy.accept.routing import Router
-from bufferproxy.clock import Clock
+from bufferproxy.clock import Clock, Timer
 from bufferproxy.errors import AppendRefused, AppendUncertain, StorageFull
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.forwarding import end_to_end, loops
@@ -211,7 +210,7 @@ class Pending:
         self._accepted_at = accepted_at
         self._position = front.backlog.requests
         self._id = ""
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: Timer | None = None
 
     def stored(self, result: Appended) -> None:
         """The log has decided."""
@@ -240,7 +239,7 @@ class Pending:
         intake.watchers.watch(self._id, self._changed)
         self._exchange.on_hangup = self._let_go
         late = self._too_late if self._mode.strict else self.give_receipt
-        self._deadline = asyncio.get_running_loop().call_later(self._mode.hold, late)
+        self._deadline = intake.clock.call_later(self._mode.hold, late)
 
     def _changed(self, change: Change) -> None:
         """The view has read something of this id."""

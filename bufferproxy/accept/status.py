@@ -113,12 +113,14 @@ class StatusBook:
         if isinstance(row, Standing) or not row.state.ended:
             return Problem("not-finished", "The request has not ended yet.", retry_after=1.0)
         if row.reply is None:
+            if row.error is None:  # its answer is being read this moment
+                return Problem("not-finished", "The answer is on its way.", retry_after=1.0)
             if row.error == "reply-too-large":
                 return Problem("reply-too-large", "It was delivered; the reply was above results.body.")
             if row.state is State.EXPIRED:
                 return Problem("expired", "It was not sent before it expired.")
             return Problem("dead", row.error or "There was no reply.")
-        found = await self._change_at(row.reply)
+        found = await self._change_at(row.reply, id_)
         if found is None or found.reply_head is None:
             return Problem("result-gone", "The answer is no longer kept.")
         head = found.reply_head
@@ -135,7 +137,7 @@ class StatusBook:
         identity = envelope.parse_id(id_)
         assert identity is not None  # noqa: S101 - `_find` has parsed it
         front, _ = self._fronts[identity.service]
-        answer = None if found.reply is None else await self._change_at(found.reply)
+        answer = None if found.reply is None else await self._change_at(found.reply, id_)
         return Standing(
             id_,
             front.name,
@@ -199,11 +201,13 @@ class StatusBook:
             expires_at=request.expires_at,
         )
 
-    async def _change_at(self, position: Position) -> Change | None:
+    async def _change_at(self, position: Position, id_: str) -> Change | None:
+        """The end of `id_`; None when it is not there any more."""
         records: Sequence[Record] = await self._log.read(position, 1)
         if not records or records[0].offset != position.offset:
             return None
-        return envelope.change_of(records[0])
+        change = envelope.change_of(records[0])
+        return change if change.id == id_ else None
 
 
 def _rank(ahead: int, partitions: int) -> int:

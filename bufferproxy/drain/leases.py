@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 
 from bufferproxy.clock import Clock
@@ -20,6 +21,9 @@ from bufferproxy.records import Partition
 
 HAND_OVER = 3.0
 """Seconds that a clean hand-over waits for what is in flight: a third of Kafka's session."""
+
+ASK = 5.0
+"""Seconds between two questions for the number of members, when nothing else changes."""
 
 Forget = Callable[[Collection[Partition]], None]
 """Drop what was fetched of these partitions and not yet taken to be sent."""
@@ -66,9 +70,11 @@ class Leases:
         self._held_changed()
 
     async def follow_members(self, reader: LogReader, clock: Clock) -> None:
-        """The number of holders is asked for after each change; until it is known, assume the most."""
+        """The number of holders is asked for after each change, and now and then, for others may come and go
+        without ours changing; until it is known, assume the most."""
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), ASK)
             self._changed.clear()
             if self._owned in (0, self._plan.partitions):
                 continue

@@ -200,7 +200,7 @@ class Worker:
                     self._settler.note_retry(item.request, disposition)
                     self._flights.land(item)
                     # Its key waits for it: nothing of the key goes past it.
-                    asyncio.get_running_loop().call_later(delay, self._put_back, item)
+                    self._clock.call_later(delay, lambda: self._put_back(item))
                 else:
                     self._settle(item, disposition)
             case _:

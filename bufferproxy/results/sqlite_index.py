@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from bufferproxy.database import Connection, Database, Schema
-from bufferproxy.errors import LogError
+from bufferproxy.errors import LogError, StorageFull
 from bufferproxy.records import ENDS, Partition, Position, State
 from bufferproxy.results.index import Row
 
@@ -77,8 +77,15 @@ class SqliteIndex:
             self._timer.cancel()
             self._timer = None
         if self._offsets:
-            self._database.write(_Put(self._rows, self._offsets))
+            self._database.write(_Put(self._rows, self._offsets, self._again))
             self._rows, self._offsets = [], {}
+
+    def _again(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
+        """They could not be written: with the next ones, then."""
+        self._rows[:0] = rows
+        self._offsets = {**offsets, **self._offsets}
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(1.0, self._write)
 
     async def find(self, id_: str) -> Row | None:
         def select(connection: Connection) -> Row | None:
@@ -113,9 +120,15 @@ class _Put:
 
     deferrable = False
 
-    def __init__(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        offsets: Mapping[Partition, int],
+        failed: Callable[[Sequence[Row], Mapping[Partition, int]], None],
+    ) -> None:
         self._rows = rows
         self._offsets = offsets
+        self._failed = failed
         self.size = 200 * len(rows)
 
     def run(self, connection: Connection) -> None:
@@ -136,7 +149,8 @@ class _Put:
         pass
 
     def tell(self, error: LogError | None) -> None:
-        """A full disk: these rows are missing until the next start reads them again from the log."""
+        if isinstance(error, StorageFull):
+            self._failed(self._rows, self._offsets)
 
 
 def _columns(row: Row, places: Mapping[Partition, int]) -> tuple[object, ...]:

@@ -117,7 +117,9 @@ class ResultsView:
         Raises LogUnavailable or TimeoutError (5 s)."""
         ends = await self._log.lag(names.group, (names.results, names.states))
         async with asyncio.timeout(5.0):
-            while any(self._read.get(partition, lag.start) < lag.end for partition, lag in ends.items()):
+            while any(
+                max(self._read.get(partition, 0), lag.start) < lag.end for partition, lag in ends.items()
+            ):
                 self._moved.clear()
                 await self._moved.wait()
         return await self._index.find(id_)

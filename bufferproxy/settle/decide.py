@@ -30,6 +30,10 @@ PAUSE = 60.0
 """Seconds of `Bufferproxy-Outcome: pause` without a delay."""
 
 
+LONGEST_REST = 86_400.0
+"""Seconds that a service may put itself to rest for; a mistake of its clock should not end it."""
+
+
 class RetryPolicy(NamedTuple):
     """`retry` of the settings. `statuses`: which of 400..599 are tried again; `timeout`: so is no answer."""
 
@@ -64,7 +68,7 @@ def _answered(outcome: Answered, request: Request, policy: RetryPolicy, random: 
         return _told(outcome.verdict, answer, request, policy, random)
     if status == 429 or (status == 503 and outcome.retry_after is not None):
         rest = UNSAID_REST if outcome.retry_after is None else outcome.retry_after
-        return Release(rest=rest, detail=f"the service answered {status}", sent=True)
+        return Release(rest=min(rest, LONGEST_REST), detail=f"the service answered {status}", sent=True)
     if status < 400:
         return Ack(State.DELIVERED, answer)
     if status in policy.statuses:
@@ -85,7 +89,7 @@ def _told(
             return DeadLetter("outcome", answer, "the service answered Bufferproxy-Outcome: dead")
         case "pause":
             rest = PAUSE if verdict.delay is None else verdict.delay
-            return Release(rest=rest, detail="the service asked for a pause", sent=True)
+            return Release(rest=min(rest, LONGEST_REST), detail="the service asked for a pause", sent=True)
         case _:
             again = _again(request, policy, random, "outcome", answer, "Bufferproxy-Outcome: retry")
             if isinstance(again, Retry) and verdict.delay is not None:
