@@ -63,18 +63,15 @@ class ObservedLog(Log):
         await self._log.close()
 
     async def _told(self, operation: str, work: Awaitable[T]) -> T:
+        """Tells of what came to an end; what was cancelled did not."""
         began = self._clock.now()
-        error: str | None = "Cancelled"
         try:
             found = await work
-            error = None
         except Exception as problem:
-            error = type(problem).__name__
+            self._emit(LogOperated(operation, self._clock.now() - began, type(problem).__name__))
             raise
-        else:
-            return found
-        finally:
-            self._emit(LogOperated(operation, self._clock.now() - began, error))
+        self._emit(LogOperated(operation, self._clock.now() - began))
+        return found
 
     def __repr__(self) -> str:
         return f"<ObservedLog {self._log!r}>"

@@ -18,7 +18,7 @@ HORIZON = 10.0
 
 class Measured(NamedTuple):
     """`open`: records past the commit, `delayed` of them in the tiers; `size`: bytes of their bodies;
-    `drained`: records per second that the commits moved on lately; `dead`: letters that are kept."""
+    `drained`: records per second that the commits moved on lately while there was backlog, else 0; `dead`: letters that are kept."""
 
     open: int = 0
     delayed: int = 0
@@ -66,10 +66,20 @@ class Survey:
                 for partition, lag in lags.items()
                 if partition in before
             )
-            weight = min(1.0, elapsed / HORIZON)
-            self._drained += weight * (max(0, moved) / elapsed - self._drained)
+            self._drained = self._averaged(max(0, moved) / elapsed, elapsed, before, lags)
         self._lags, self._at = lags, now
         self._told(self.measured())
+
+    def _averaged(
+        self, pace: float, elapsed: float, before: Mapping[Partition, Lag], now: Mapping[Partition, Lag]
+    ) -> float:
+        """What drains while something waits tells how fast it can drain; without backlog it only tells how
+        little there was to do."""
+        if not all(sum(lag.records for lag in lags.values()) for lags in (before, now)):
+            return 0.0
+        if self._drained == 0.0:
+            return pace
+        return self._drained + min(1.0, elapsed / HORIZON) * (pace - self._drained)
 
     def measured(self, among: Collection[Partition] | None = None) -> Measured:
         """Of all partitions, or of those that a worker holds."""
