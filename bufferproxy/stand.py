@@ -50,7 +50,7 @@ class Stand:
         self.backlog = Backlog(self._service.rate, exact=self._exact)
         partitions = tuple(Partition(names.requests, n) for n in range(log.partitions(names.requests)))
         self.front = Front(name, names, partitions, translate.terms(self._service), self.backlog)
-        self.survey = Survey(names, log, clock, self._surveyed)
+        self.survey = Survey(names, log, clock, self._surveyed, concurrency=self._plan.concurrency)
         bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
         self.pacer = Pacer(name, bucket, clock, events.emit)
         self._reader: LogReader | None = None
@@ -148,7 +148,7 @@ class Stand:
     def seen(self) -> Seen:
         worker = self.worker
         return Seen(
-            0 if worker is None else worker.open,
+            0 if worker is None else worker.deliverable,
             self._moved + (0 if worker is None else worker.progress_at),
             self.pacer.resting is not None,
             self.pacer.rate,

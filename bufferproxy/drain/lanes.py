@@ -61,6 +61,11 @@ class Lanes(ABC):
     def __len__(self) -> int:
         """How many wait to be taken."""
 
+    @property
+    @abstractmethod
+    def ready(self) -> int:
+        """How many could be taken now."""
+
     @abstractmethod
     def _next(self) -> Item | None: ...
 
@@ -122,6 +127,10 @@ class FreeLane(Lanes):
     def __len__(self) -> int:
         return len(self._fresh) + len(self._due)
 
+    @property
+    def ready(self) -> int:
+        return len(self)
+
     def _next(self) -> Item | None:
         fresh, due = self._fresh, self._due
         if due and (self._due_next or not fresh):
@@ -181,6 +190,10 @@ class KeyedLanes(Lanes):
 
     def __len__(self) -> int:
         return len(self._ready) + sum(map(len, self._behind.values()))
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
 
     def _next(self) -> Item | None:
         return self._ready.popleft() if self._ready else None

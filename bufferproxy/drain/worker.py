@@ -52,6 +52,8 @@ class Worker:
         self._flights = Flights()
         self.leases = Leases(plan, self._holding, self._flights, pacer, self._forget, emit)
         self._stopping = False
+        self._taken = 0
+        """Out of the lanes, and not concluded."""
         self.progress_at = clock.now()
         """When this worker last fetched or settled something, or had nothing to do."""
 
@@ -107,10 +109,12 @@ class Worker:
     async def _deliver(self) -> None:
         while not self._stopping:
             item = await self._lanes.take()
+            self._taken += 1
             disposition: Disposition = Release()
             try:
                 disposition = await self._attempt(item)
             finally:
+                self._taken -= 1
                 self._conclude(item, disposition)
 
     async def _attempt(self, item: Item) -> Disposition:
@@ -264,6 +268,11 @@ class Worker:
     def open(self) -> int:
         """Fetched and not settled."""
         return self._holding.open()
+
+    @property
+    def deliverable(self) -> int:
+        """Of these, what does not wait for its time, nor behind another of its key."""
+        return self._lanes.ready + max(self._taken, self.in_flight)
 
     def __repr__(self) -> str:
         return f"<Worker {self.plan.service} {self._holding!r} {self._lanes!r} in_flight={self.in_flight}>"

@@ -18,7 +18,8 @@ HORIZON = 10.0
 
 class Measured(NamedTuple):
     """`open`: records past the commit, `delayed` of them in the tiers; `size`: bytes of their bodies;
-    `drained`: records per second that the commits moved on lately while there was backlog, else 0; `dead`: letters that are kept."""
+    `drained`: records per second that the commits moved on lately while deliveries were all busy, else 0;
+    `dead`: letters that are kept."""
 
     open: int = 0
     delayed: int = 0
@@ -31,8 +32,15 @@ class Survey:
     """One service's view of the log. `told` is called after each look."""
 
     def __init__(
-        self, names: ServiceTopics, log: LogInspector, clock: Clock, told: Callable[[Measured], None]
+        self,
+        names: ServiceTopics,
+        log: LogInspector,
+        clock: Clock,
+        told: Callable[[Measured], None],
+        *,
+        concurrency: int,
     ) -> None:
+        self._concurrency = concurrency
         self._names = names
         self._log = log
         self._clock = clock
@@ -73,9 +81,9 @@ class Survey:
     def _averaged(
         self, pace: float, elapsed: float, before: Mapping[Partition, Lag], now: Mapping[Partition, Lag]
     ) -> float:
-        """What drains while something waits tells how fast it can drain; without backlog it only tells how
-        little there was to do."""
-        if not all(sum(lag.records for lag in lags.values()) for lags in (before, now)):
+        """What drains while more waits than can be in flight tells how fast it can drain; otherwise it only
+        tells how little there was to do."""
+        if any(sum(lag.records for lag in lags.values()) <= self._concurrency for lags in (before, now)):
             return 0.0
         if self._drained == 0.0:
             return pace
