@@ -23,7 +23,7 @@ class Feed:
         self._loop = asyncio.get_running_loop()
         self._ready: deque[tuple[Sequence[Record], int]] = deque()
         self._arrived = asyncio.Event()
-        self._failure: LogUnavailable | None = None
+        self._failure: Exception | None = None
         self._closed = False
         # Each of the four counters has one writer, so that no thread can undo another's addition.
         self._offered = self._offered_bytes = 0
@@ -61,7 +61,7 @@ class Feed:
         self._failure = None
         self._arrived.set()
 
-    def fail(self, failure: LogUnavailable) -> None:
+    def fail(self, failure: Exception) -> None:
         """The next `take` that finds nothing raises this, once."""
         self._failure = failure
         self._arrived.set()

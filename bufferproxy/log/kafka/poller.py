@@ -59,6 +59,11 @@ class Poller(threading.Thread):
                 logger.warning("polling Kafka failed: %s", describe(error))
                 self._feed.post(self._feed.fail, LogUnavailable(describe(error)))
                 self._stopping.wait(0.5)
+            except Exception as error:
+                # A bug, ours or the library's: this thread is over, so whoever fetches must not wait for it.
+                logger.exception("polling Kafka met a bug")
+                self._feed.post(self._feed.fail, error)
+                break
         self._end()
 
     def _turn(self) -> None:

@@ -1,0 +1,125 @@
+"""The worker between a log in memory and a service that a test plays."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from bufferproxy import envelope
+from bufferproxy.deliver.outcome import Answered, Outcome
+from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.plan import Plan
+from bufferproxy.drain.worker import Worker
+from bufferproxy.http1.reply import Reply
+from bufferproxy.log.memory import Memory, MemoryLog
+from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.records import Partition, Request
+from bufferproxy.settle.decide import RetryPolicy
+from bufferproxy.settle.settler import Settler
+from bufferproxy.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bufferproxy.http1.client import Connection
+
+NAMES = ServiceTopics.of("a")
+RETRY = RetryPolicy(8, 100.0, 300.0, "none", frozenset(range(500, 600)), timeout=True)
+
+
+class Service:
+    """A Deliverer. Answers with `status`, or not before `silent` is taken back."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.talks = asyncio.Event()
+        self.talks.set()
+        self.sent: list[str] = []
+
+    async def connect(self) -> Connection:
+        return cast("Connection", object())
+
+    def ready(self, connection: Connection) -> bool:
+        return True
+
+    async def attempt(self, connection: Connection, request: Request, number: int) -> Outcome:
+        self.sent.append(request.id)
+        await self.talks.wait()
+        return Answered(self.status, Reply(self.status, b"HTTP/1.1 %d X\r\n" % self.status, b""))
+
+    def release(self, connection: Connection) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class World:
+    def __init__(self, order: str) -> None:
+        self.clock = FakeClock()
+        self.service = Service()
+        self.log = MemoryLog(Memory(), self.clock)
+        self.plan = Plan("a", NAMES, 1, order, math.inf, 1, 2, RETRY)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Worker]:
+        topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60)
+        await self.log.ensure(topics, create=True)
+        pacer = Pacer("a", TokenBucket(math.inf, 1, self.clock.now()), self.clock, _ignore)
+        settler = Settler("a", NAMES, self.log, self.clock, _ignore)
+        worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)
+        reader = await self.log.reader(NAMES.group, (NAMES.requests, NAMES.delayed), worker.leases)
+        running = asyncio.create_task(worker.run(reader))
+        try:
+            yield worker
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    async def accept(self, key: bytes | None = None) -> None:
+        entry = envelope.accepted(
+            key=key,
+            head=b"GET / HTTP/1.1\r\n",
+            body=b"",
+            accepted_at=int(self.clock.wall() * 1000),
+            nonce=self.clock.nonce(),
+            results=0,
+        )
+        await self.log.append(Partition(NAMES.requests, 0), entry)
+
+
+def _ignore(_: Any) -> None: ...
+
+
+@pytest.mark.parametrize("order", ["none", "key"])
+async def test_what_waits_for_its_next_attempt_is_nothing_that_could_be_delivered_now(order: str) -> None:
+    world = World(order)
+    world.service.status = 500
+    async with world.running() as worker:
+        await world.accept(b"k")
+        await world.clock.advance(1.0)
+        await world.accept(b"k" if order == "key" else None)
+        await world.clock.advance(1.0)
+        assert len(world.service.sent) == (1 if order == "key" else 2)
+        assert worker.open == 2
+        assert worker.deliverable == 0
+        world.service.status = 200
+        await world.clock.advance(110.0)
+        assert worker.open == 0
+
+
+async def test_what_is_in_flight_and_what_nobody_takes_could_be_delivered() -> None:
+    world = World("none")
+    world.service.talks.clear()
+    async with world.running() as worker:
+        for _ in range(5):
+            await world.accept()
+        await world.clock.advance(1.0)
+        assert len(world.service.sent) == 2
+        assert worker.deliverable == 5
+        world.service.talks.set()
+        await world.clock.advance(1.0)
+        assert worker.deliverable == 0
