@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bufferproxy.accept import answers
 from bufferproxy.accept.status import StatusBook
 from bufferproxy.admin.contract import Absence, Status
-from bufferproxy.errors import LogError
+from bufferproxy.errors import EnvelopeError, LogError
 from bufferproxy.http1.problems import Problem
 
 
@@ -25,7 +25,7 @@ class AdminRequests:
             return Absence.UNAVAILABLE
         try:
             standing = await book.standing(id)
-        except (LogError, TimeoutError):
+        except (EnvelopeError, LogError, TimeoutError):
             return Absence.UNAVAILABLE
         if isinstance(standing, Problem):
             return Absence(standing.slug)

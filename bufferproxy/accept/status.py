@@ -11,7 +11,7 @@ from bufferproxy.accept.answers import JSON, Standing
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import preference
 from bufferproxy.clock import Clock
-from bufferproxy.errors import LogError
+from bufferproxy.errors import EnvelopeError, LogError
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
 from bufferproxy.log.contract import LogInspector
@@ -51,7 +51,7 @@ class StatusBook:
     async def _answer(self, exchange: Exchange) -> None:
         try:
             problem = await self._route(exchange)
-        except (LogError, TimeoutError) as error:
+        except (EnvelopeError, LogError, TimeoutError) as error:
             problem = Problem("log-unavailable", str(error) or "The log did not answer.", retry_after=1.0)
         if problem is not None:
             exchange.refuse(problem)

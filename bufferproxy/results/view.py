@@ -22,6 +22,9 @@ from bufferproxy.results.watchers import Watchers
 SWEEP = 10.0
 """Seconds between two sweeps of ends that nobody may ask for any more."""
 
+CATCH_UP = 2.0
+"""Seconds between two looks, while it is behind, at what the log has let go of."""
+
 
 class ResultsView:
     def __init__(
@@ -54,6 +57,7 @@ class ResultsView:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(tail))
             group.create_task(self._sweep())
+            group.create_task(self._pass_over_what_is_gone())
 
     async def _follow(self, tail: LogTail) -> None:
         while True:
@@ -93,7 +97,8 @@ class ResultsView:
                     change.expires_at,
                 )
             )
-        self._read.update(ends)
+        for partition, end in ends.items():
+            self._read[partition] = max(end, self._read.get(partition, 0))
         self._index.put(rows, ends)
         self._moved.set()
 
@@ -103,6 +108,16 @@ class ResultsView:
             longest = max(keep for _, keep in self._services)
             with contextlib.suppress(LogError):  # a full disk: the next sweep tries again
                 await self._index.forget(int((self._clock.wall() - longest) * 1000))
+
+    async def _pass_over_what_is_gone(self) -> None:
+        """What is trimmed before it is read will never come, and perhaps nothing after it for long."""
+        while self.behind:
+            await self._clock.sleep(CATCH_UP)
+            for names, _ in self._services:
+                with contextlib.suppress(LogUnavailable):  # the next look tries again
+                    lags = await self._log.lag(names.group, (names.results, names.states))
+                    for partition, lag in lags.items():
+                        self._read[partition] = max(lag.start, self._read.get(partition, 0))
 
     @property
     def behind(self) -> int:

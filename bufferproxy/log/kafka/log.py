@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -56,6 +57,9 @@ class KafkaLog(Log):
         self._readers: list[KafkaReader] = []
         self._tails: list[KafkaTail] = []
         self._sight = Sight(clients, clock)
+        # Threads of their own: however many wait for an answer to be read, a ping need not wait for them.
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="bufferproxy-read")
+        self._pinging = ThreadPoolExecutor(1, thread_name_prefix="bufferproxy-ping")
         self._trimming = asyncio.create_task(self._trim_for_ever())
 
     # --- LogWriter ------------------------------------------------------------------------------------------
@@ -77,12 +81,13 @@ class KafkaLog(Log):
         return await self._patiently(partial(self._topics.lag, group, topics))
 
     async def read(self, position: Position, limit: int) -> Sequence[Record]:
-        return await asyncio.to_thread(self._sight.read, position, limit)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, self._sight.read, position, limit)
 
     async def ping(self) -> None:
         try:
             async with asyncio.timeout(PING):
-                await asyncio.to_thread(self._topics.ping)
+                await asyncio.get_running_loop().run_in_executor(self._pinging, self._topics.ping)
         except TimeoutError:
             raise LogUnavailable(f"Kafka at {self._clients.brokers} did not answer in {PING:g} s") from None
 
@@ -150,6 +155,8 @@ class KafkaLog(Log):
     async def _end(self, *, abandon: bool) -> None:
         self._trimming.cancel()
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._reading.shutdown, wait=False)
+            stack.callback(self._pinging.shutdown, wait=False)
             stack.push_async_callback(asyncio.to_thread, self._topics.close)
             stack.push_async_callback(asyncio.to_thread, self._sight.close)
             stack.push_async_callback(self._producer.abandon if abandon else self._producer.close)

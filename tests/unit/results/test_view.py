@@ -13,7 +13,7 @@ from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.records import Change, Entry, Partition, Position, State
 from bufferproxy.results.sqlite_index import SCHEMA, SqliteIndex
-from bufferproxy.results.view import SWEEP, ResultsView
+from bufferproxy.results.view import CATCH_UP, SWEEP, ResultsView
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -195,3 +195,18 @@ async def test_ends_that_nobody_may_ask_for_any_more_are_swept(
             await world.clock.advance(SWEEP)
             await swept.get()
         assert await view.find("a") is None
+
+
+async def test_what_was_trimmed_before_it_was_read_does_not_count_as_behind_for_ever(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running():
+        pass
+    for number in range(3):
+        await world.tell(f"{number}", State.DELIVERED)
+    again = World(tmp_path, world.memory)
+    async with again.running() as view:
+        again.memory.partitions[RESULTS].drop_below(3)
+        assert view.behind == 3
+        await again.clock.until_set()
+        await again.clock.advance(CATCH_UP)
+        assert view.behind == 0

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+from bufferproxy.clock import SystemClock
+from bufferproxy.log.kafka.log import KafkaLog
+from bufferproxy.log.kafka.options import Clients, KafkaOptions
+from bufferproxy.records import Partition, Position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bufferproxy.records import Record
+
+
+class Topics:
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Producer:
+    async def close(self) -> None: ...
+
+
+class Sight:
+    """Kafka takes its time."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def read(self, position: Position, limit: int) -> Sequence[Record]:
+        self.answers.wait()
+        return []
+
+    def close(self) -> None: ...
+
+
+async def test_many_who_read_answers_do_not_make_the_log_seem_lost() -> None:
+    clients = Clients("127.0.0.1:1", KafkaOptions())
+    log = KafkaLog(clients, cast("Any", Producer()), cast("Any", Topics()), SystemClock())
+    sight = Sight()
+    log._sight = cast("Any", sight)
+    reading = [asyncio.create_task(log.read(Position(Partition("t", 0), 0), 1)) for _ in range(100)]
+    await asyncio.sleep(0)  # each of them has asked
+    try:
+        await log.ping()
+    finally:
+        sight.answers.set()
+        await asyncio.gather(*reading)
+        await log.close()
