@@ -113,6 +113,8 @@ class Replica:
         self.draining = Draining()
         self.progress = ProgressWatch(self.clock)
         self.stands: list[Stand] = []
+        self._stop_by = self.clock.now() + self.settings.grace
+        """By when what is in flight must have ended: set anew when the end begins."""
         self.book: StatusBook | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -132,7 +134,7 @@ class Replica:
             data = await self._start_data_plane(stack, log, view) if view is not None else None
             self.starting.over()
             self._spawn(readiness.run(), stack)
-            stack.callback(self.draining.begin)
+            stack.callback(self._begin_the_end)
             logger.info(
                 "ready",
                 version=__version__,
@@ -166,8 +168,8 @@ class Replica:
             if self.drains:
                 stack.push_async_callback(stand.close)
                 self._spawn(await stand.start_draining(log), stack)
-                stack.push_async_callback(stand.stop_draining, self.settings.grace)
                 self.progress.register(name, stand.seen, self.settings.services[name].timeout)
+        stack.push_async_callback(self._stop_draining)
 
     async def _start_results(self, stack: AsyncExitStack, log: Log) -> ResultsView:
         settings = self.settings
@@ -216,7 +218,7 @@ class Replica:
             intake.refusing = Problem("draining", "This proxy is stopping.", retry_after=1.0)
             listener.stop_accepting()
             intake.release_all()
-            await listener.close(settings.grace)
+            await listener.close(settings.grace / 2)  # the rest is for what is in flight
 
         stack.push_async_callback(close)
         return listener
@@ -249,6 +251,15 @@ class Replica:
                 if self.clock.now() > deadline:
                     raise
                 await self.clock.sleep(0.2)
+
+    def _begin_the_end(self) -> None:
+        self.draining.begin()
+        self._stop_by = self.clock.now() + self.settings.grace
+
+    async def _stop_draining(self) -> None:
+        """All services at once: `grace` is for the whole replica."""
+        left = max(0.0, self._stop_by - self.clock.now())
+        await asyncio.gather(*(stand.stop_draining(left) for stand in self.stands))
 
     def _flying(self, id_: str) -> bool:
         return any(stand.worker is not None and stand.worker.flies(id_) for stand in self.stands)
