@@ -14,6 +14,8 @@ from typing import Any
 from kafka.coordinator.assignors.abstract import AbstractPartitionAssignor, RebalanceProtocol
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
+from bufferproxy.log.topics import holds_fresh_requests
+
 Owned = Mapping[str, Collection[tuple[str, int]]]
 """Member -> the (topic, partition) that it says it owns."""
 
@@ -68,10 +70,12 @@ class CooperativeRanges(AbstractPartitionAssignor):  # type: ignore[misc]
 def ranges(
     members: Sequence[str], topics: Mapping[str, Collection[str]], sizes: Mapping[str, int]
 ) -> dict[str, set[tuple[str, int]]]:
-    """Each topic in as many contiguous ranges as it has members, equal but for one: the first are longer."""
+    """Each topic in as many contiguous ranges as it has members, equal but for one: the first are longer.
+    Who gets no fresh requests gets nothing else either: it has no share of the rate to send with."""
     given: dict[str, set[tuple[str, int]]] = {member: set() for member in members}
+    most = max((size for topic, size in sizes.items() if holds_fresh_requests(topic)), default=len(members))
     for topic, size in sizes.items():
-        takers = [member for member in members if topic in topics[member]]
+        takers = [member for member in members if topic in topics[member]][: max(1, most)]
         least, extra = divmod(size, len(takers))
         start = 0
         for index, member in enumerate(takers):
