@@ -84,6 +84,11 @@ async def _run(loaded: Loaded, role: Role) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    # Settings are read at the start only, for now; an operator who asks for more must not end the process.
+    loop.add_signal_handler(
+        signal.SIGHUP,
+        lambda: logger.warning("settings are not reloaded yet: restart to apply a changed file"),
+    )
     async with Replica(loaded, role).up() as replica:
         waiting = asyncio.ensure_future(stopping.wait())
         await asyncio.wait((waiting, replica.failed), return_when=asyncio.FIRST_COMPLETED)
