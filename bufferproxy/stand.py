@@ -51,7 +51,9 @@ class Stand:
         self.backlog = Backlog(self._service.rate, exact=self._exact)
         partitions = tuple(Partition(names.requests, n) for n in range(log.partitions(names.requests)))
         self.front = Front(name, names, partitions, translate.terms(self._service), self.backlog)
-        self.survey = Survey(names, log, clock, self._surveyed, concurrency=self._plan.concurrency)
+        self.survey = Survey(
+            names, log, clock, self.backlog.measuring, self._surveyed, concurrency=self._plan.concurrency
+        )
         bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
         self.pacer = Pacer(name, bucket, clock, events.emit)
         self._reader: LogReader | None = None

@@ -11,7 +11,7 @@ from bufferproxy.accept.admission import Reading
 class Backlog:
     """One service's. `rate` is its configured ceiling per second."""
 
-    __slots__ = ("_drained", "_exact", "rate", "requests", "size", "storing")
+    __slots__ = ("_drained", "_exact", "_since", "rate", "requests", "size", "storing")
 
     def __init__(self, rate: float, *, exact: bool) -> None:
         self.rate = rate
@@ -20,6 +20,8 @@ class Backlog:
         self.storing = 0
         """How many of `requests` are not durable yet, so that nobody was told that they are accepted."""
         self._exact = exact
+        self._since = 0
+        """Stored since the measurement that is under way began: it may or may not have seen them."""
         self._drained = 0.0
 
     def added(self, size: int) -> None:
@@ -31,6 +33,7 @@ class Backlog:
     def stored(self) -> None:
         """... and was."""
         self.storing -= 1
+        self._since += 1
 
     def taken_back(self, size: int) -> None:
         """... and was not."""
@@ -43,10 +46,15 @@ class Backlog:
         if self._exact:
             self.requests -= 1
 
+    def measuring(self) -> None:
+        """A measurement begins."""
+        self._since = 0
+
     def measured(self, requests: int, size: int, drained: float) -> None:
         """What the log says: open requests, bytes of their bodies, and ends per second of late."""
         if not self._exact:
-            self.requests = requests
+            # Rather too many than too few: what is counted twice is counted right half a second later.
+            self.requests = requests + self._since + self.storing
         self.size = size
         self._drained = drained
 

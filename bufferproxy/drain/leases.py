@@ -15,12 +15,13 @@ from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.plan import Plan
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import Lease, LogReader
-from bufferproxy.observe.events import Emit, LeasesChanged
+from bufferproxy.observe.events import Emit, LeasesChanged, Rested
 from bufferproxy.policy.share import share_of
 from bufferproxy.records import Partition
 
-HAND_OVER = 3.0
-"""Seconds that a clean hand-over waits for what is in flight: a third of Kafka's session."""
+HAND_OVER = 6.0
+"""Seconds that a clean hand-over waits for what is in flight; the rest of Kafka's session (10 s) is for
+the commit. What takes longer is sent again by the next holder."""
 
 ASK = 5.0
 """Seconds between two questions for the number of members, when nothing else changes."""
@@ -79,7 +80,11 @@ class Leases:
             if self._owned in (0, self._plan.partitions):
                 continue
             try:
-                self._set_pace(holders=await reader.members())
+                members = await reader.members()
+                self._set_pace(holders=members)
+                if self._pacer.ceiling == 0.0:
+                    detail = f"{members} workers cannot share {self._plan.rate:g}/s: run fewer"
+                    self._emit(Rested(self._plan.service, "share", ASK, detail))
             except LogUnavailable:
                 await clock.sleep(1.0)
                 self._changed.set()

@@ -29,13 +29,14 @@ class Measured(NamedTuple):
 
 
 class Survey:
-    """One service's view of the log. `told` is called after each look."""
+    """One service's view of the log. `began` is called before each look, `told` after it."""
 
     def __init__(
         self,
         names: ServiceTopics,
         log: LogInspector,
         clock: Clock,
+        began: Callable[[], None],
         told: Callable[[Measured], None],
         *,
         concurrency: int,
@@ -44,6 +45,7 @@ class Survey:
         self._names = names
         self._log = log
         self._clock = clock
+        self._began = began
         self._told = told
         self._lags: Mapping[Partition, Lag] = {}
         self._at = clock.now()
@@ -61,6 +63,7 @@ class Survey:
 
     async def look(self) -> None:
         names = self._names
+        self._began()
         found = await self._log.lag(names.group, (names.requests, names.delayed, names.dead))
         lags = {partition: lag for partition, lag in found.items() if partition.topic != names.dead}
         self._dead = sum(lag.end - lag.start for lag in found.values()) - sum(
