@@ -103,7 +103,7 @@ class Stand:
             self.backlog.finished()
 
     def _surveyed(self, measured: Measured) -> None:
-        self.backlog.measured(measured.open, measured.size, measured.drained)
+        self.backlog.measured(measured.open, measured.size, measured.drained, measured.ends)
 
     def gauges(self) -> GaugeReading:
         worker, rate = self.worker, self._service.rate

@@ -4,8 +4,10 @@ twice a second and counted on in between."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from bufferproxy.accept.admission import Reading
+from bufferproxy.records import Partition, Position
 
 
 class Backlog:
@@ -20,7 +22,7 @@ class Backlog:
         self.storing = 0
         """How many of `requests` are not durable yet, so that nobody was told that they are accepted."""
         self._exact = exact
-        self._since = 0
+        self._since: list[Position] = []
         """Stored since the measurement that is under way began: it may or may not have seen them."""
         self._drained = 0.0
 
@@ -30,10 +32,11 @@ class Backlog:
         self.requests += 1
         self.size += size
 
-    def stored(self) -> None:
+    def stored(self, position: Position) -> None:
         """... and was."""
         self.storing -= 1
-        self._since += 1
+        if not self._exact:
+            self._since.append(position)
 
     def taken_back(self, size: int) -> None:
         """... and was not."""
@@ -48,13 +51,14 @@ class Backlog:
 
     def measuring(self) -> None:
         """A measurement begins."""
-        self._since = 0
+        self._since = []
 
-    def measured(self, requests: int, size: int, drained: float) -> None:
-        """What the log says: open requests, bytes of their bodies, and ends per second of late."""
+    def measured(self, requests: int, size: int, drained: float, ends: Mapping[Partition, int]) -> None:
+        """What the log says: open requests, bytes of their bodies, ends per second of late, and how far each
+        partition was looked at (next offset)."""
         if not self._exact:
-            # Rather too many than too few: what is counted twice is counted right half a second later.
-            self.requests = requests + self._since + self.storing
+            unseen = sum(offset >= ends.get(partition, 0) for partition, offset in self._since)
+            self.requests = requests + unseen + self.storing
         self.size = size
         self._drained = drained
 

@@ -221,7 +221,7 @@ class Pending:
             intake.emit(Refused(front.name, problem.slug))
             exchange.refuse(problem)
             return
-        front.backlog.stored()
+        front.backlog.stored(result)
         (_, number), offset = result
         self._id = envelope.id_of(
             envelope.Identity(front.number, envelope.REQUESTS, number, offset, front.results, self._nonce)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bufferproxy.clock import Clock
@@ -19,13 +20,14 @@ HORIZON = 10.0
 class Measured(NamedTuple):
     """`open`: records past the commit, `delayed` of them in the tiers; `size`: bytes of their bodies;
     `drained`: records per second that the commits moved on lately while deliveries were all busy, else 0;
-    `dead`: letters that are kept."""
+    `dead`: letters that are kept; `ends`: the next offset of each partition, as it was then."""
 
     open: int = 0
     delayed: int = 0
     size: int = 0
     drained: float = 0.0
     dead: int = 0
+    ends: Mapping[Partition, int] = MappingProxyType({})
 
 
 class Survey:
@@ -103,6 +105,7 @@ class Survey:
             sum(lag.size for _, lag in lags),
             self._drained,
             self._dead,
+            {partition: lag.end for partition, lag in lags},
         )
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from bufferproxy.accept.front import Front, KeySource, Terms, ordering_key
 from bufferproxy.envelope import service_number
 from bufferproxy.log.partitioning import partition_for
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Partition
+from bufferproxy.records import Partition, Position
 
 NAMES = ServiceTopics.of("auth")
 
@@ -89,7 +89,7 @@ def test_an_exact_backlog_counts_what_comes_and_goes() -> None:
     backlog.added(5)
     backlog.taken_back(5)
     assert (backlog.requests, backlog.size) == (1, 10)
-    backlog.measured(99, 7, 3.0)
+    backlog.measured(99, 7, 3.0, {})
     assert backlog.reading() == (1, 7, 50.0)
     backlog.finished()
     assert backlog.reading().requests == 0
@@ -97,7 +97,7 @@ def test_an_exact_backlog_counts_what_comes_and_goes() -> None:
 
 def test_one_of_many_replicas_takes_the_measure_and_counts_on_from_it() -> None:
     backlog = Backlog(50.0, exact=False)
-    backlog.measured(99, 700, 3.0)
+    backlog.measured(99, 700, 3.0, {})
     backlog.added(10)
     backlog.finished()
     assert backlog.reading() == (100, 710, 50.0)
@@ -106,5 +106,17 @@ def test_one_of_many_replicas_takes_the_measure_and_counts_on_from_it() -> None:
 def test_without_a_ceiling_the_pace_is_what_was_measured() -> None:
     backlog = Backlog(math.inf, exact=True)
     assert backlog.reading().rate == math.inf
-    backlog.measured(0, 0, 123.0)
+    backlog.measured(0, 0, 123.0, {})
     assert backlog.reading().rate == 123.0
+
+
+def test_what_is_stored_while_the_log_is_measured_is_counted_once() -> None:
+    backlog = Backlog(10.0, exact=False)
+    partition = Partition("bufferproxy.auth.requests", 0)
+    backlog.measuring()
+    for offset in (5, 6, 7):
+        backlog.added(1)
+        backlog.stored(Position(partition, offset))
+    backlog.added(1)  # still on its way
+    backlog.measured(7, 7, 0.0, {partition: 7})
+    assert backlog.requests == 7 + 1 + 1
