@@ -126,7 +126,7 @@ async def _kill_under_load(
             await load.accepts(500)
 
         crowd = Crowd(load)
-        told = await crowd.during(kill_again_and_again(), rate=0.8 * RATE)
+        told = await crowd.during(kill_again_and_again(), rate=0.5 * RATE)
     ids = [one.id for one in told if one.accepted]
     await asyncio.to_thread(world.recorder.await_ids, ids, 90.0)
     await asyncio.to_thread(world.await_settled)
