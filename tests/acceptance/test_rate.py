@@ -29,7 +29,7 @@ WINDOWS = (0.1, 1.0, 5.0)
 
 
 @pytest.mark.timeout(240)
-async def test_a_spike_is_accepted_at_once_and_delivered_once_at_the_rate(world: World) -> None:
+async def test_a_spike_is_accepted_at_once_and_delivered_once_at_the_rate(world: World, long: bool) -> None:
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", backlog={"wait": "1h"})
     async with Load(world.proxy.url, connections=200) as load:
         told = await load.send(Sent(b"/spike/%d" % n, b"x" * 512) for n in range(20_000))
@@ -52,6 +52,8 @@ async def test_a_spike_is_accepted_at_once_and_delivered_once_at_the_rate(world:
     print(
         f"\naccepted {len(ids) / seconds:.0f}/s, used {share:.4f} of the rate; {len(stalls)} stalls", end=""
     )
+    if not long:
+        return  # how much of it is used depends on the machine too: `make soak` and `make bench` judge that
     if share < LEAST:  # the machine's fault, or ours?
         share, quiet = used_when_quiet(times, RATE, stalls)
         print(f"\nin the {quiet} s in which the machine was not busy with others, used {share:.4f}", end="")
