@@ -92,7 +92,7 @@ class Poller(threading.Thread):
             reading = self._consumer.assignment() - self._consumer.paused()
             self._consumer.pause(*reading)
         try:
-            self._consumer.poll(timeout_ms=0)
+            self._consumer.poll(timeout_ms=int(POLL * 1000))
         finally:
             with self.held:
                 still = reading & self._consumer.assignment()
