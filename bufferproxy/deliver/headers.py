@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from bufferproxy.clock import rfc3339
 
 if TYPE_CHECKING:
     from bufferproxy.records import Request
@@ -28,19 +28,8 @@ def outgoing(
         head = _below(base, head)
     own_key = b"" if request.idempotency_key is not None else b"Idempotency-Key: %b\r\n" % request.id.encode()
     return b"%bBufferproxy-Id: %b\r\nBufferproxy-Attempt: %d\r\nBufferproxy-Accepted-At: %b\r\n%b\r\n" % (
-        head, request.id.encode(), attempt, rfc3339(request.accepted_at), own_key,
+        head, request.id.encode(), attempt, rfc3339(request.accepted_at).encode(), own_key,
     )  # fmt: skip
-
-
-def rfc3339(milliseconds: int) -> bytes:
-    """UTC, to the millisecond: 2025-01-31T12:00:00.000Z."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return b"%b.%03dZ" % (_second(seconds), rest)
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> bytes:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode("ascii")
 
 
 def _with_host(head: bytes, host: bytes) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bufferproxy.deliver.headers import outgoing, rfc3339
+from bufferproxy.clock import rfc3339
+from bufferproxy.deliver.headers import outgoing
 from bufferproxy.records import Partition, Position, Request
 
 HEAD = b"POST /a/%2e%2e/?q= HTTP/1.1\r\nX-A: \xff\r\nhOST: shop.example\r\nContent-Length: 2\r\n"
@@ -69,4 +70,4 @@ def test_the_base_path_of_the_service_goes_before_the_path(line: bytes, expected
     ],
 )
 def test_times_are_rfc_3339_in_utc(milliseconds: int, text: bytes) -> None:
-    assert rfc3339(milliseconds) == text
+    assert rfc3339(milliseconds).encode() == text
