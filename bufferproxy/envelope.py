@@ -21,6 +21,7 @@ READABLE = frozenset({b"1"})
 
 _VERSION = ("bufferproxy-version", VERSION)
 _WAITING = ("bufferproxy-waiting", b"1")
+_STATES = {state: ("bufferproxy-state", state.encode()) for state in State}
 
 # --- the id ---------------------------------------------------------------------------------------------
 
@@ -146,35 +147,38 @@ def copy_of(request: Request, **extra: bytes) -> Entry:
 
 def request_of(record: Record, service: int, topic: int) -> Request:
     """The request in a record of topic `topic` of service number `service`. Raises EnvelopeError."""
-    fields = dict(record.headers)
-    version = fields.get("bufferproxy-version")
+    partition, offset, key, value, headers, _ = record
+    fields = dict(headers)
+    get = fields.get
+    version = get("bufferproxy-version")
     if version not in READABLE:
         raise EnvelopeError(f"{record.position}: version {version!r} is not one of {sorted(READABLE)}")
     try:
         results = int(fields["bufferproxy-results"])
-        copied = fields.get("bufferproxy-id")
+        copied, expires_at = get("bufferproxy-id"), get("bufferproxy-expires-at")
+        due_at, hop_at = get("bufferproxy-due-at"), get("bufferproxy-hop-at")
         if copied is not None:
             id_ = copied.decode("ascii")
         else:
             nonce = fields["bufferproxy-nonce"]
             if len(nonce) != NONCE_LENGTH:
                 raise ValueError(f"a nonce of {len(nonce)} bytes")
-            id_ = id_of(Identity(service, topic, record.partition.number, record.offset, results, nonce))
+            id_ = id_of(Identity(service, topic, partition.number, offset, results, nonce))
         return Request(
             id_,
-            Position(record.partition, record.offset),
-            record.key,
+            Position(partition, offset),
+            key,
             fields["bufferproxy-head"],
-            record.value,
+            value,
             int(fields["bufferproxy-accepted-at"]),
             results,
             "bufferproxy-waiting" in fields,
-            fields.get("bufferproxy-idempotency-key"),
-            _moment(fields, "bufferproxy-expires-at"),
-            _moment(fields, "bufferproxy-due-at"),
-            _moment(fields, "bufferproxy-hop-at"),
-            int(fields.get("bufferproxy-attempts", 0)),
-            int(fields.get("bufferproxy-sends", 0)),
+            get("bufferproxy-idempotency-key"),
+            None if expires_at is None else int(expires_at),
+            None if due_at is None else int(due_at),
+            None if hop_at is None else int(hop_at),
+            0 if copied is None else int(get("bufferproxy-attempts", 0)),  # only a copy was ever sent
+            0 if copied is None else int(get("bufferproxy-sends", 0)),
         )
     except (KeyError, ValueError, struct.error) as error:
         raise EnvelopeError(f"{record.position}: {type(error).__name__}: {error}") from error
@@ -185,22 +189,23 @@ def request_of(record: Record, service: int, topic: int) -> Request:
 
 def entry_of(change: Change) -> Entry:
     """An end for `.results`, or a step for `.states`. Key: the id. Value: the body of the reply."""
-    headers: Headers = (
+    id_, state, at, accepted_at, attempts, _, reply_head, reply_body, error, due_at, expires_at = change
+    headers = [
         _VERSION,
-        ("bufferproxy-state", change.state.encode()),
-        ("bufferproxy-at", b"%d" % change.at),
-        ("bufferproxy-accepted-at", b"%d" % change.accepted_at),
-        ("bufferproxy-attempts", b"%d" % change.attempts),
-    )
-    if change.reply_head is not None:
-        headers += (("bufferproxy-reply-head", change.reply_head),)
-    if change.error is not None:
-        headers += (("bufferproxy-error", change.error.encode()),)
-    if change.next_attempt_at is not None:
-        headers += (("bufferproxy-due-at", b"%d" % change.next_attempt_at),)
-    if change.expires_at is not None:
-        headers += (("bufferproxy-expires-at", b"%d" % change.expires_at),)
-    return Entry(change.id.encode(), change.reply_body, headers)
+        _STATES[state],
+        ("bufferproxy-at", b"%d" % at),
+        ("bufferproxy-accepted-at", b"%d" % accepted_at),
+        ("bufferproxy-attempts", b"%d" % attempts),
+    ]
+    if reply_head is not None:
+        headers.append(("bufferproxy-reply-head", reply_head))
+    if error is not None:
+        headers.append(("bufferproxy-error", error.encode()))
+    if due_at is not None:
+        headers.append(("bufferproxy-due-at", b"%d" % due_at))
+    if expires_at is not None:
+        headers.append(("bufferproxy-expires-at", b"%d" % expires_at))
+    return Entry(id_.encode(), reply_body, tuple(headers))
 
 
 def change_of(record: Record) -> Change:

@@ -89,6 +89,10 @@ class Request(NamedTuple):
     attempts: int = 0
     sends: int = 0
 
+    def sent_again(self) -> Request:
+        """The same, with one attempt and one send more."""
+        return self._make((*self[:-2], self.attempts + 1, self.sends + 1))
+
 
 class Change(NamedTuple):
     """What became of a request: an end (with the service's answer, if it gave one) or a step on the way.

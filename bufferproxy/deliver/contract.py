@@ -1,5 +1,6 @@
 """What the drain step needs of a delivery. The order of one attempt:
 
+    connection = deliverer.idle()                  # if there is one, else:
     connection = await deliverer.connect()         # may take time, costs no token; a Failure has sent nothing
     ... wait for a token, then, in one turn of the loop:
     if deliverer.ready(connection):                # it may have gone stale in the meantime: connect anew
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 
 class Deliverer(Protocol):
+    def idle(self) -> Connection | None:
+        """One that is ready now, without asking anybody; None: `connect` may have one all the same."""
+        ...
+
     async def connect(self) -> Connection | Failure:
         """A ready connection to one of the service's targets, in at most the connect deadline for each."""
         ...

@@ -26,9 +26,10 @@ def outgoing(
         head = _with_host(head, host)
     if base:
         head = _below(base, head)
-    own_key = b"" if request.idempotency_key is not None else b"Idempotency-Key: %b\r\n" % request.id.encode()
+    id_ = request.id.encode()
+    own_key = b"" if request.idempotency_key is not None else b"Idempotency-Key: %b\r\n" % id_
     return b"%bBufferproxy-Id: %b\r\nBufferproxy-Attempt: %d\r\nBufferproxy-Accepted-At: %b\r\n%b\r\n" % (
-        head, request.id.encode(), attempt, rfc3339(request.accepted_at).encode(), own_key,
+        head, id_, attempt, rfc3339(request.accepted_at).encode(), own_key,
     )  # fmt: skip
 
 

@@ -31,10 +31,15 @@ class Service:
             raise ValueError("a service needs a target")
         self.deadlines = deadlines
         self._pools: dict[Target, Pool] = {pool.target: pool for pool in pools}
+        self._authorities = {target: target.authority for target in self._pools}
         self._turn = list(self._pools.values())
         self._balance = Balance(len(self._turn))
         self._clock = clock
         self._preserve_host = preserve_host
+
+    def idle(self) -> Connection | None:
+        """Where there are several targets each has its turn, so who asks has to `connect`."""
+        return self._turn[0].idle() if len(self._turn) == 1 else None
 
     async def connect(self) -> Connection | Failure:
         """From the target whose turn it is; from the next one when that cannot be reached."""
@@ -59,7 +64,7 @@ class Service:
         head = outgoing(
             request,
             number,
-            host=target.authority,
+            host=self._authorities[target],
             preserve_host=self._preserve_host,
             base=target.base,
         )

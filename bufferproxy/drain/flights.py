@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Collection
 
 from bufferproxy.drain.lanes import Item
@@ -13,36 +12,41 @@ from bufferproxy.records import Partition
 
 class Flights:
     def __init__(self) -> None:
-        self._count: Counter[Partition] = Counter()
-        self._ids: set[str] = set()
+        self._flying: dict[str, Item] = {}
+        self._waiting = 0
         self._landed = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._flying)
 
     def __contains__(self, id_: str) -> bool:
-        return id_ in self._ids
+        return id_ in self._flying
 
     def start(self, item: Item) -> None:
         item.sent = True
-        self._count[item.partition] += 1
-        self._ids.add(item.request.id)
+        self._flying[item.request.id] = item
 
     def land(self, item: Item) -> None:
         """Harmless for what was never sent."""
         if item.sent:
             item.sent = False
-            self._count[item.partition] -= 1
-            self._ids.discard(item.request.id)
-            self._landed.set()
+            # Another of this id may be in flight: who lost a partition and got it again reads it again.
+            if self._flying.get(item.request.id) is item:
+                del self._flying[item.request.id]
+            if self._waiting:
+                self._landed.set()
 
     async def wait_landed(self, partitions: Collection[Partition], seconds: float) -> None:
         """Until nothing of `partitions` is in flight, or `seconds` are over."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while any(self._count[partition] for partition in partitions):
-                    self._landed.clear()
-                    await self._landed.wait()
+        self._waiting += 1
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while any(item.partition in partitions for item in self._flying.values()):
+                        self._landed.clear()
+                        await self._landed.wait()
+        finally:
+            self._waiting -= 1
 
     def __repr__(self) -> str:
-        return f"<Flights {len(self._ids)} in flight>"
+        return f"<Flights {len(self._flying)} in flight>"

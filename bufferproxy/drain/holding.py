@@ -31,6 +31,7 @@ class Holding:
     def __init__(self, bounds: Callable[[Partition], Bounds]) -> None:
         self._bounds = bounds
         self._windows: dict[Partition, Window] = {}
+        self._bounds_of: dict[Partition, Bounds] = {}
         self._full: set[Partition] = set()
         self._moved: set[Partition] = set()
         self.gate: Gate | None = None
@@ -47,6 +48,7 @@ class Holding:
             window = self._windows.get(partition)
             if window is None:
                 self._windows[partition] = Window(lease.committed, lease.epoch)
+                self._bounds_of[partition] = self._bounds(partition)
             else:
                 window.epoch = lease.epoch
                 if partition in self._full and self.gate is not None:
@@ -55,6 +57,7 @@ class Holding:
     def drop(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
             self._windows.pop(partition, None)
+            self._bounds_of.pop(partition, None)
             self._full.discard(partition)
             self._moved.discard(partition)
 
@@ -63,17 +66,18 @@ class Holding:
 
     def begin(self, record: Record, after: int) -> Window | None:
         """Take a fetched record in; None when its partition is not ours any more."""
-        window = self._windows.get(record.partition)
+        partition, offset, _, value, _, appended_at = record
+        window = self._windows.get(partition)
         if window is None:
             return None
-        window.begin(record.offset, after, len(record.value), record.appended_at)
-        bounds = self._bounds(record.partition)
+        window.begin(offset, after, len(value), appended_at)
+        open_, size, spread = self._bounds_of[partition]
         if (
-            len(window) >= bounds.open or window.size >= bounds.size or window.spread >= bounds.spread
-        ) and record.partition not in self._full:
-            self._full.add(record.partition)
+            len(window) >= open_ or window.size >= size or window.spread >= spread
+        ) and partition not in self._full:
+            self._full.add(partition)
             if self.gate is not None:
-                self.gate.pause(record.partition)
+                self.gate.pause(partition)
         return window
 
     def settle(self, partition: Partition, offset: int, window: Window) -> bool:
@@ -83,12 +87,8 @@ class Holding:
         if window.settle(offset):
             self._moved.add(partition)
         if partition in self._full:
-            bounds = self._bounds(partition)
-            if (
-                len(window) <= bounds.open // 2
-                and window.size <= bounds.size // 2
-                and window.spread <= bounds.spread // 2
-            ):
+            open_, size, spread = self._bounds_of[partition]
+            if len(window) <= open_ // 2 and window.size <= size // 2 and window.spread <= spread // 2:
                 self._full.discard(partition)
                 if self.gate is not None:
                     self.gate.resume(partition)

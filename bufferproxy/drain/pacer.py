@@ -41,6 +41,14 @@ class Pacer:
 
     # --- what deliveries wait for ---
 
+    def connects_now(self) -> bool:
+        """True is as good as `may_connect`: `leave` must follow. False: wait there."""
+        return self._connecting.lets_through()
+
+    def turns_now(self) -> bool:
+        """True is as good as `turn`: a token is taken. False: wait there."""
+        return self._sending.lets_through()
+
     async def may_connect(self) -> None:
         """Returns when the service may be bothered and a token is near. `leave` must follow."""
         await self._connecting.wait()
@@ -135,7 +143,7 @@ class Pacer:
     def _before_connect(self, now: float) -> tuple[float, str]:
         if self._paused:
             return math.inf, "paused"
-        if self._near >= max(1.0, self._bucket.rate * NEAR):
+        if self._near and self._near >= self._bucket.rate * NEAR:
             return math.inf, "ceiling"
         wait = self._rest.wait(now)
         if wait <= 0.0:
@@ -180,8 +188,12 @@ class _Queue:
         self._why: str | None = None
         self._held: dict[str, float] = {}
 
+    def lets_through(self) -> bool:
+        """Nobody waits, and the rule grants."""
+        return not self._waiting and self._grants(self._clock.now())
+
     async def wait(self) -> None:
-        if not self._waiting and self._grants(self._clock.now()):
+        if self.lets_through():
             return
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
@@ -195,7 +207,10 @@ class _Queue:
 
     def pump(self) -> None:
         """Let through whoever may go now, and wake up again when the next may."""
-        waiting, now = self._waiting, self._clock.now()
+        waiting = self._waiting
+        if not waiting and self._why is None:
+            return
+        now = self._clock.now()
         while waiting:
             if waiting[0].done():
                 waiting.popleft()  # cancelled: before the rule is asked, lest its grant is lost

@@ -29,7 +29,7 @@ from bufferproxy.log.contract import LogReader
 from bufferproxy.observe.events import Attempted, Emit
 from bufferproxy.records import Partition, Record, Request
 from bufferproxy.settle.decide import decide, result_of
-from bufferproxy.settle.disposition import Disposition, Expire, Release, Retry
+from bufferproxy.settle.disposition import Ack, Disposition, Expire, Release, Retry
 from bufferproxy.settle.settler import Fate, Settler
 
 
@@ -125,35 +125,42 @@ class Worker:
         if connection is None:
             return Release()
         try:
-            request = item.request
-            if self._stopping or not self.leases.may_send(item):
+            instead = self._instead(item, connection)
+            if instead is not None:
                 self._pacer.give_back()
-                return Release()
-            if self._expired(request):
-                self._pacer.give_back()
-                return Expire()
-            if not self._deliverer.ready(connection):
-                self._pacer.give_back()  # the service closed it while we waited for our turn
-                return Release()
+                return instead
             # From here to the write inside `attempt` nothing is awaited.
             return await self._send(item, connection)
         finally:
             self._deliverer.release(connection)
 
+    def _instead(self, item: Item, connection: Connection) -> Disposition | None:
+        """What has come to the item while it waited for its turn; None: send it."""
+        if self._stopping or not self.leases.may_send(item):
+            return Release()
+        if self._expired(item.request):
+            return Expire()
+        # The service may have closed it while we waited.
+        return None if self._deliverer.ready(connection) else Release()
+
     async def _approach(self) -> Connection | None:
         """A ready connection, and a token taken; None when the service cannot be reached."""
-        await self._pacer.may_connect()
+        pacer = self._pacer
+        if not pacer.connects_now():
+            await pacer.may_connect()
         try:
-            connection = await self._connect()
-            if connection is not None:
+            connection = self._deliverer.idle()
+            if connection is None:
+                connection = await self._connect()
+            if connection is not None and not pacer.turns_now():
                 try:
-                    await self._pacer.turn()
+                    await pacer.turn()
                 except BaseException:
                     self._deliverer.release(connection)
                     raise
             return connection
         finally:
-            self._pacer.leave()
+            pacer.leave()
 
     async def _connect(self) -> Connection | None:
         """A ready connection; None when there is none, and then the service rests."""
@@ -175,11 +182,11 @@ class Worker:
     async def _send(self, item: Item, connection: Connection) -> Disposition:
         """One attempt, and what it comes to. `item.request` counts it while it is under way."""
         request, started = item.request, self._clock.now()
-        counted = request._replace(attempts=request.attempts + 1, sends=request.sends + 1)
+        counted = request.sent_again()
         queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
         self._flights.start(item)
         outcome = await self._deliverer.attempt(connection, request, counted.sends)
-        disposition = decide(outcome, counted, self.plan.retry, self._clock.random())
+        disposition = decide(outcome, counted.attempts, self.plan.retry, self._clock.random())
         if isinstance(outcome, NotSent):
             self._pacer.give_back()
         elif isinstance(disposition, Release):
@@ -192,6 +199,9 @@ class Worker:
 
     def _conclude(self, item: Item, disposition: Disposition) -> None:
         self.progress_at = self._clock.now()
+        if isinstance(disposition, Ack):  # nearly always
+            self._settle(item, disposition)
+            return
         match disposition:
             case Release(rest=rest, detail=detail):
                 if rest > 0:

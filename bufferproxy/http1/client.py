@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         "_clock",
         "_deadlines",
         "_fresh_until",
+        "_least",
         "_loop",
         "_phase",
         "_reader",
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Reply | Failure] | None = None
         self._deadlines = Deadlines()
+        self._least = min(self._deadlines)
         self._phase = Phase.CONNECT
         self._started_at = self._sent_at = self._fresh_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +80,13 @@ class Connection(asyncio.Protocol):
     @property
     def ready(self) -> bool:
         """An exchange can begin: open, not in use, and used recently enough to be trusted."""
-        return self._waiter is None and self._open and self._clock.now() < self._fresh_until
+        transport = self._transport
+        return (
+            self._waiter is None
+            and transport is not None
+            and not transport.is_closing()
+            and self._clock.now() < self._fresh_until
+        )
 
     @property
     def busy(self) -> bool:
@@ -102,7 +110,8 @@ class Connection(asyncio.Protocol):
             waiter.set_result(Failure(Phase.SEND, Kind.CLOSED, sent=False, detail=detail))
             return waiter
         self._waiter = waiter
-        self._deadlines = deadlines
+        if deadlines is not self._deadlines:
+            self._deadlines, self._least = deadlines, min(deadlines)
         self._reader.begin(head_request=head_request)
         self.exchanges += 1
         self._started_at = self._sent_at = self._clock.now()
@@ -113,7 +122,7 @@ class Connection(asyncio.Protocol):
         else:
             transport.write(head)
             transport.write(body)
-        if self._timer is None or self._timer_at > self._started_at + min(deadlines):
+        if self._timer is None or self._timer_at > self._started_at + self._least:
             self._watch(self._started_at)
         return waiter
 

@@ -52,13 +52,20 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def acquire(self) -> Connection | Failure:
+    def idle(self) -> Connection | None:
         """A connection that is ready now: the one used last, so that those not needed run out of time."""
         while self._idle:
             connection = self._idle.pop()
             if connection.ready:
                 return connection
             connection.close()
+        return None
+
+    async def acquire(self) -> Connection | Failure:
+        """An idle connection, or a new one."""
+        connection = self.idle()
+        if connection is not None:
+            return connection
         if self._closed:
             return Failure(Phase.CONNECT, Kind.CLOSED, sent=False, detail="shutting down")
         made = await dial(

@@ -18,9 +18,8 @@ from bufferproxy.deliver.outcome import (
     TimedOut,
     Verdict,
 )
-from bufferproxy.http1.reply import Reply
 from bufferproxy.policy.backoff import backoff
-from bufferproxy.records import Request, State
+from bufferproxy.records import State
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Disposition, Release, Retry
 
 UNSAID_REST = 1.0
@@ -45,41 +44,41 @@ class RetryPolicy(NamedTuple):
     timeout: bool
 
 
-def decide(outcome: Outcome, request: Request, policy: RetryPolicy, random: float) -> Disposition:
-    """`request.attempts` counts this attempt already, if it was sent. `random` is uniform in [0, 1)."""
+def decide(outcome: Outcome, attempts: int, policy: RetryPolicy, random: float) -> Disposition:
+    """`attempts` counts this attempt already, if it was sent. `random` is uniform in [0, 1)."""
     match outcome:
         case ConnectFailed(detail=detail) | NotSent(detail=detail):
             return Release(detail=detail)
         case TimedOut(detail=detail):
             if policy.timeout:
-                return _again(request, policy, random, "timeout", None, detail)
+                return _again(attempts, policy, random, "timeout", None, detail)
             return DeadLetter("timeout", None, detail)
         case Interrupted(detail=detail):
-            return _again(request, policy, random, "interrupted", None, detail)
+            return _again(attempts, policy, random, "interrupted", None, detail)
         case Answered():
-            return _answered(outcome, request, policy, random)
+            return _answered(outcome, attempts, policy, random)
         case _:
             assert_never(outcome)
 
 
-def _answered(outcome: Answered, request: Request, policy: RetryPolicy, random: float) -> Disposition:
-    status, answer = outcome.status, answer_of(outcome.reply)
+def _answered(outcome: Answered, attempts: int, policy: RetryPolicy, random: float) -> Disposition:
+    status, answer = outcome.status, outcome.reply
     if outcome.verdict is not None:
-        return _told(outcome.verdict, answer, request, policy, random)
+        return _told(outcome.verdict, answer, attempts, policy, random)
     if status == 429 or (status == 503 and outcome.retry_after is not None):
         rest = UNSAID_REST if outcome.retry_after is None else outcome.retry_after
         return Release(rest=min(rest, LONGEST_REST), detail=f"the service answered {status}", sent=True)
     if status < 400:
         return Ack(State.DELIVERED, answer)
     if status in policy.statuses:
-        return _again(request, policy, random, str(status), answer, f"the service answered {status}")
+        return _again(attempts, policy, random, str(status), answer, f"the service answered {status}")
     if status < 500:
         return Ack(State.REJECTED, answer)
     return DeadLetter("status", answer, f"the service answered {status}")
 
 
 def _told(
-    verdict: Verdict, answer: Answer, request: Request, policy: RetryPolicy, random: float
+    verdict: Verdict, answer: Answer, attempts: int, policy: RetryPolicy, random: float
 ) -> Disposition:
     """`Bufferproxy-Outcome` overrides the status."""
     match verdict.word:
@@ -91,23 +90,19 @@ def _told(
             rest = PAUSE if verdict.delay is None else verdict.delay
             return Release(rest=min(rest, LONGEST_REST), detail="the service asked for a pause", sent=True)
         case _:
-            again = _again(request, policy, random, "outcome", answer, "Bufferproxy-Outcome: retry")
+            again = _again(attempts, policy, random, "outcome", answer, "Bufferproxy-Outcome: retry")
             if isinstance(again, Retry) and verdict.delay is not None:
                 return again._replace(delay=verdict.delay)
             return again
 
 
 def _again(
-    request: Request, policy: RetryPolicy, random: float, reason: str, answer: Answer | None, error: str
+    attempts: int, policy: RetryPolicy, random: float, reason: str, answer: Answer | None, error: str
 ) -> Disposition:
-    if request.attempts >= policy.attempts:
-        return DeadLetter("attempts", answer, f"{request.attempts} attempts, the last: {error}")
-    delay = backoff(request.attempts, first=policy.first, max=policy.max, jitter=policy.jitter, random=random)
+    if attempts >= policy.attempts:
+        return DeadLetter("attempts", answer, f"{attempts} attempts, the last: {error}")
+    delay = backoff(attempts, first=policy.first, max=policy.max, jitter=policy.jitter, random=random)
     return Retry(delay, reason, answer)
-
-
-def answer_of(reply: Reply) -> Answer:
-    return Answer(reply.status, reply.head, reply.body, reply.too_large)
 
 
 def result_of(outcome: Outcome, disposition: Disposition) -> str:

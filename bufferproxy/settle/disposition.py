@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bufferproxy.http1.reply import Reply
 from bufferproxy.records import State
 
-
-class Answer(NamedTuple):
-    """The service's reply, as it will be replayed. `too_large`: the body was too large to be kept."""
-
-    status: int
-    head: bytes
-    body: bytes
-    too_large: bool = False
+Answer = Reply
+"""What is kept of an attempt is the service's reply as it came."""
 
 
 class Ack(NamedTuple):

@@ -45,8 +45,7 @@ class Settler:
     def settle(self, request: Request, fate: Fate, settled: Callable[[], None]) -> None:
         """Append what `fate` asks for; `settled` is called on the loop when all of it is durable. An append
         that fails is tried until it works: the record stays open, and with it the window."""
-        now_ms = int(self._clock.wall() * 1000)
-        writes = writes_of(request, fate, now_ms, self._topics)
+        writes = writes_of(request, fate, int(self._clock.wall() * 1000), self._topics)
         self._unsettled += 1
 
         def all_done() -> None:
@@ -54,19 +53,9 @@ class Settler:
             self._tell(request, fate)
             settled()
 
-        if len(writes) == 1:
-            self._append(writes[0], all_done)
-            return
-        left = len(writes)
-
-        def one_done() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                all_done()
-
+        done = all_done if len(writes) == 1 else _last_of(len(writes), all_done)
         for write in writes:
-            self._append(write, one_done)
+            self._append(write, done)
 
     def quarantine(self, record: Record, detail: str, settled: Callable[[], None]) -> None:
         """A record that cannot be understood is kept as it is, with a reason, and never skipped."""
@@ -106,14 +95,16 @@ class Settler:
             else:
                 self._clock.call_later(AGAIN, lambda: self._append(write, done))
 
-        self._writer.submit(write[0], write[1], decided)
+        partition, entry = write
+        self._writer.submit(partition, entry, decided)
 
     def _tell(self, request: Request, fate: Fate) -> None:
+        if isinstance(fate, Ack):  # nearly always
+            if fate.state is State.REJECTED and not request.waiting:
+                self._emit(DeadLettered(self._service, "rejected"))
+            self._emit(Finished(self._service, fate.state))
+            return
         match fate:
-            case Ack(state=state):
-                if state is State.REJECTED and not request.waiting:
-                    self._emit(DeadLettered(self._service, "rejected"))
-                self._emit(Finished(self._service, state))
             case Retry(delay=delay, reason=reason):
                 self._emit(RetryScheduled(self._service, reason, delay))
             case DeadLetter(reason=reason):
@@ -126,6 +117,19 @@ class Settler:
 
     def __repr__(self) -> str:
         return f"<Settler {self._service} unsettled={self._unsettled}>"
+
+
+def _last_of(count: int, done: Callable[[], None]) -> Callable[[], None]:
+    """Calls `done` when it has been called `count` times."""
+    left = count
+
+    def one_done() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            done()
+
+    return one_done
 
 
 def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) -> list[Write]:

@@ -41,6 +41,9 @@ class Service:
         self.talks.set()
         self.sent: list[str] = []
 
+    def idle(self) -> Connection | None:
+        return None
+
     async def connect(self) -> Connection:
         return cast("Connection", object())
 
