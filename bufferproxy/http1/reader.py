@@ -31,12 +31,31 @@ class _Stop(Exception):
     """Raised in a callback to make llhttp stop; what it means is in the reader's fields."""
 
 
+class _Known(NamedTuple):
+    """What the bytes of a plain head came to: one with a Content-Length, after which the connection stays."""
+
+    status: int
+    head: bytes
+    length: int
+    retry_after: bytes | None
+    outcome: bytes | None
+    keep_alive: float | None
+
+
+_KNOWN_HEADS: dict[bytes, _Known] = {}
+"""A service answers with the same head again and again, but for the second in its Date. What was made of one
+follows from its bytes alone, so they are the key, and a whole reply behind a known head is not parsed again."""
+_MOST_KNOWN = 256
+_LONGEST_KNOWN = 2048
+
+
 class ReplyReader:
     """Reads the replies of one connection, one after the other: `begin`, then `feed` until it returns
     something, or `finish` at the end of the stream. Afterwards `reusable` says whether the connection may
     carry another exchange, and `keep_alive` how many seconds the service keeps it, if it said so."""
 
     __slots__ = (
+        "_begun",
         "_chunked",
         "_chunks",
         "_close",
@@ -66,15 +85,21 @@ class ReplyReader:
         self._limits = limits
         self._parser = httptools.HttpResponseParser(self)
         self.begin(head_request=False)
+        self._start()
 
     def begin(self, *, head_request: bool) -> None:
         """Forget the last reply; the next one answers a HEAD, or not."""
         self._head_request = head_request
+        self._begun = False
+        """Something of this reply was parsed."""
+        self.reusable = True
+        self.keep_alive: float | None = None
+
+    def _start(self) -> None:
+        self._begun = True
         self._received = 0
         self._malformed: Malformed | None = None
         self._done = False
-        self.reusable = True
-        self.keep_alive: float | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -91,6 +116,40 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> Reply | Malformed | None:
         """None: more is needed. What follows a complete reply spoils the connection, not the reply."""
+        if self._begun:
+            return self._parse(data)
+        end = data.find(b"\r\n\r\n", 0, _LONGEST_KNOWN) + 4
+        known = None if end < 4 or self._head_request else _KNOWN_HEADS.get(data[:end])
+        if known is not None and len(data) - end == known.length <= self._limits.body and end <= self._limits.head:
+            status, head, _, retry_after, outcome, self.keep_alive = known
+            return Reply(status, head, data[end:], False, retry_after, outcome)  # noqa: FBT003 - as it is stored
+        self._start()
+        result = self._parse(data)
+        if isinstance(result, Reply) and end >= 4 and self._plain(len(data) - end):
+            if len(_KNOWN_HEADS) >= _MOST_KNOWN:
+                _KNOWN_HEADS.clear()
+            _KNOWN_HEADS[data[:end]] = _Known(
+                result.status,
+                result.head,
+                len(result.body),
+                result.retry_after,
+                result.outcome,
+                self.keep_alive,
+            )
+        return result
+
+    def _plain(self, length: int) -> bool:
+        """The reply that was just parsed is a head and `length` bytes, all that a Content-Length announced."""
+        return (
+            self.reusable
+            and not self._head_request
+            and not self._chunked
+            and not self._too_large
+            and self._declared == length
+            and self._status not in {204, 304}
+        )
+
+    def _parse(self, data: bytes) -> Reply | Malformed | None:
         if not self._headers_done:
             self._received += len(data)
         try:
@@ -108,6 +167,8 @@ class ReplyReader:
     def finish(self) -> Reply | None:
         """The service closed the stream: the reply whose end that is, if there is one."""
         self.reusable = False
+        if not self._begun:
+            return None
         until_close = self._headers_done and not self._chunked and self._declared is None
         return self._reply() if until_close else None
 
