@@ -44,7 +44,7 @@ class _Known(NamedTuple):
 
 _KNOWN_HEADS: dict[bytes, _Known] = {}
 """A service answers with the same head again and again, but for the second in its Date. What was made of one
-follows from its bytes alone, so they are the key, and a whole reply behind a known head is not parsed again."""
+follows from its bytes alone, so they are the key: a whole reply behind a known head is not parsed again."""
 _MOST_KNOWN = 256
 _LONGEST_KNOWN = 2048
 
@@ -120,7 +120,11 @@ class ReplyReader:
             return self._parse(data)
         end = data.find(b"\r\n\r\n", 0, _LONGEST_KNOWN) + 4
         known = None if end < 4 or self._head_request else _KNOWN_HEADS.get(data[:end])
-        if known is not None and len(data) - end == known.length <= self._limits.body and end <= self._limits.head:
+        if (
+            known is not None
+            and len(data) - end == known.length <= self._limits.body
+            and end <= self._limits.head
+        ):
             status, head, _, retry_after, outcome, self.keep_alive = known
             return Reply(status, head, data[end:], False, retry_after, outcome)  # noqa: FBT003 - as it is stored
         self._start()
@@ -139,7 +143,7 @@ class ReplyReader:
         return result
 
     def _plain(self, length: int) -> bool:
-        """The reply that was just parsed is a head and `length` bytes, all that a Content-Length announced."""
+        """What was just parsed is a head and `length` bytes, all that its Content-Length announced."""
         return (
             self.reusable
             and not self._head_request

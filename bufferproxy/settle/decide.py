@@ -77,9 +77,7 @@ def _answered(outcome: Answered, attempts: int, policy: RetryPolicy, random: flo
     return DeadLetter("status", answer, f"the service answered {status}")
 
 
-def _told(
-    verdict: Verdict, answer: Answer, attempts: int, policy: RetryPolicy, random: float
-) -> Disposition:
+def _told(verdict: Verdict, answer: Answer, attempts: int, policy: RetryPolicy, random: float) -> Disposition:
     """`Bufferproxy-Outcome` overrides the status."""
     match verdict.word:
         case "ack":

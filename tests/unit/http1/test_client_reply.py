@@ -360,3 +360,63 @@ def test_any_reply_comes_out_as_it_went_in(
 def test_no_bytes_make_the_reader_raise(pieces: list[bytes]) -> None:
     read(OK, *pieces, eof=True)
     read(*pieces, eof=True, head_request=True)
+
+
+KNOWN = OK + b"Content-Length: 2\r\nRetry-After: 3\r\nKeep-Alive: timeout=7\r\n\r\n"
+
+
+def after_a_known_head() -> None:
+    """What it came to is remembered."""
+    result, _ = read(KNOWN + b"hi")
+    assert isinstance(result, Reply)
+
+
+def test_a_reply_behind_a_known_head_is_the_same_as_the_first() -> None:
+    first, one = read(KNOWN + b"hi")
+    second, other = read(KNOWN + b"ho")
+    assert second == first._replace(body=b"ho")
+    assert (other.reusable, other.keep_alive) == (one.reusable, one.keep_alive) == (True, 7.0)
+
+
+@pytest.mark.parametrize("rest", [b"h", b""])
+def test_less_than_a_known_head_announces_waits_for_the_rest(rest: bytes) -> None:
+    after_a_known_head()
+    assert read(KNOWN + rest)[0] is None
+    result, reader = read(KNOWN + rest, b"hi"[len(rest) :])
+    assert isinstance(result, Reply)
+    assert (result.body, reader.reusable) == (b"hi", True)
+
+
+def test_more_than_a_known_head_announces_spoils_the_connection() -> None:
+    after_a_known_head()
+    result, reader = read(KNOWN + b"hi!")
+    assert isinstance(result, Reply)
+    assert (result.body, reader.reusable) == (b"hi", False)
+
+
+def test_a_known_head_has_no_body_in_the_answer_to_a_head() -> None:
+    after_a_known_head()
+    result, _ = read(KNOWN, head_request=True)
+    assert isinstance(result, Reply)
+    assert result.body == b""
+
+
+def test_a_known_head_is_held_to_the_limits_of_who_reads_it() -> None:
+    long = OK + b"X: " + b"y" * 300 + b"\r\nContent-Length: 9\r\n\r\n"
+    assert isinstance(read(long + b"123456789")[0], Reply)
+    small, _ = read(long + b"123456789", limits=SMALL)
+    assert isinstance(small, Malformed)
+    assert small.kind is Kind.HEAD_TOO_LARGE
+    wide, _ = read(long + b"123456789", limits=SMALL._replace(head=1024))
+    assert isinstance(wide, Reply)
+    assert wide.too_large
+
+
+def test_one_connection_reads_known_and_new_heads_in_any_order() -> None:
+    reader = ReplyReader(ReplyLimits())
+    chunked = OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    for data, body in ((KNOWN + b"hi", b"hi"), (chunked, b"x"), (KNOWN + b"ho", b"ho"), (chunked, b"x")):
+        reader.begin(head_request=False)
+        result = reader.feed(data)
+        assert isinstance(result, Reply)
+        assert (result.body, reader.reusable) == (body, True)
