@@ -91,7 +91,7 @@ class Request(NamedTuple):
 
     def sent_again(self) -> Request:
         """The same, with one attempt and one send more."""
-        return self._make((*self[:-2], self.attempts + 1, self.sends + 1))
+        return Request(*self[:12], self.attempts + 1, self.sends + 1)
 
 
 class Change(NamedTuple):
