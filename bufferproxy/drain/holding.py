@@ -65,12 +65,14 @@ class Holding:
         return self._windows.get(partition)
 
     def begin(self, record: Record, after: int) -> Window | None:
-        """Take a fetched record in; None when its partition is not ours any more."""
+        """Take a fetched record in; None when its partition is not ours any more, or it is done already."""
         partition, offset, _, value, _, appended_at = record
         window = self._windows.get(partition)
         if window is None:
             return None
-        window.begin(offset, after, len(value), appended_at)
+        if not window.begin(offset, after, len(value), appended_at):
+            self._moved.add(partition)
+            return None
         open_, size, spread = self._bounds_of[partition]
         if (
             len(window) >= open_ or window.size >= size or window.spread >= spread

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+
+from bufferproxy.drain.marks import Marks, Run
 
 
 class Window:
     """Records of one partition between fetch and commit.
 
     They are begun in the order of their offsets and settled in any; `committable` is the offset after the
-    longest settled prefix. What is completed beyond it is not committed: after a crash it comes again.
+    longest settled prefix. What is done beyond it travels with the commit as `marks`; who begins with them
+    does not open it again.
     """
 
-    __slots__ = ("_open", "_order", "committable", "epoch", "size")
+    __slots__ = ("_done", "_open", "_order", "begun", "committable", "epoch", "size", "starts")
 
-    def __init__(self, committed: int, epoch: int) -> None:
+    def __init__(self, committed: int, epoch: int, marks: Marks | None = None) -> None:
         self.committable = committed
         self.epoch = epoch
         self.size = 0
+        self.starts, self.begun, done = marks or Marks()
+        self._done = deque(done)
+        """Runs that the holder before had done, beyond what was begun here."""
         self._order: deque[tuple[int, int, float]] = deque()
         self._open: dict[int, int] = {}
 
@@ -35,27 +42,66 @@ class Window:
         """When the oldest open record was appended: what is settled has left the front."""
         return self._order[0][2] if self._order else None
 
-    def begin(self, offset: int, after: int, size: int, appended_at: float = 0.0) -> None:
-        """`after`: the offset to commit once this one and all before it are settled. `size` in bytes.
-        Raises ValueError when the offset is not above the last one, or below what is settled: a log that
-        goes back is broken, and would take the commit back with it."""
+    def begin(self, offset: int, after: int, size: int, appended_at: float = 0.0) -> bool:
+        """`after`: the offset to commit once this one and all before it are settled. `size` in bytes. False
+        when it is done already. Raises ValueError when the offset is not above the last one, or below what is
+        settled: a log that goes back is broken, and would take the commit back with it."""
         if self._order and offset <= self._order[-1][0]:
             raise ValueError(f"offset {offset} came after {self._order[-1][0]}")
         if offset < self.committable:
             raise ValueError(f"offset {offset} came, and all below {self.committable} is settled")
         self._order.append((offset, after, appended_at))
+        if self._done and self._was_done(offset):
+            self._advance()
+            return False
         self._open[offset] = size
         self.size += size
+        return True
+
+    def _was_done(self, offset: int) -> bool:
+        while self._done and self._done[0][1] <= offset:
+            self._done.popleft()
+        return bool(self._done) and self._done[0][0] <= offset
+
+    def sends(self, offset: int) -> None:
+        """A send of this one begins now."""
+        if offset >= self.begun:
+            self.begun = offset + 1
 
     def settle(self, offset: int) -> bool:
         """True when `committable` has moved. Raises KeyError when it was not open: settled twice."""
         self.size -= self._open.pop(offset)
+        return self._advance()
+
+    def _advance(self) -> bool:
         order, open_ = self._order, self._open
         moved = False
         while order and order[0][0] not in open_:
             self.committable = order.popleft()[1]
             moved = True
         return moved
+
+    def marks(self) -> Marks:
+        """What a commit of `committable` shall tell beside."""
+        met = self._order[-1][1] if self._order else self.committable
+        ahead = [(max(first, met), end) for first, end in self._done if end > met]
+        return Marks(self.starts, self.begun, (*self._settled_runs(), *ahead))
+
+    def _settled_runs(self) -> Sequence[Run]:
+        """Of what was begun here and is settled beyond an open one."""
+        if len(self._order) == len(self._open):
+            return ()
+        runs: list[Run] = []
+        open_, first = self._open, -1
+        for offset, after, _ in self._order:
+            if offset in open_:
+                first = -1
+            elif first < 0:
+                first = offset
+                runs.append((offset, after))
+            else:  # a gap between two that are done is nothing that could be open
+                runs[-1] = (first, after)
+        return runs
 
     def __repr__(self) -> str:
         return (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bufferproxy.drain.marks import Marks
 from bufferproxy.drain.window import Window
 
 
@@ -63,3 +64,45 @@ def test_what_is_settled_already_cannot_take_the_commit_back() -> None:
 
 def test_it_shows_its_numbers() -> None:
     assert repr(window(0, 1)) == "<Window committable=0 open=2 spread=2 epoch=7>"
+
+
+def test_what_is_done_beyond_the_commit_is_told_and_not_opened_again() -> None:
+    opened = window(0, 1, 2, 3, 7, 8)
+    for offset in (1, 2, 7):
+        opened.settle(offset)
+        opened.sends(offset)
+    assert opened.marks() == Marks(0, 8, ((1, 3), (7, 8)))
+    again = Window(0, 8, opened.marks())
+    assert [offset for offset in (0, 1, 2, 3, 7, 8) if again.begin(offset, offset + 1, 10)] == [0, 3, 8]
+    assert len(again) == 3
+    assert again.settle(0) is True
+    assert again.committable == 3
+    assert again.settle(3) is True
+    assert again.committable == 8
+
+
+def test_a_done_prefix_moves_the_commit_by_itself() -> None:
+    again = Window(0, 1, Marks(0, 0, ((0, 2),)))
+    assert again.begin(0, 1, 10) is False
+    assert again.committable == 1
+    assert again.begin(1, 2, 10) is False
+    assert again.committable == 2
+
+
+def test_what_the_holder_before_had_done_is_told_on_until_it_was_met() -> None:
+    again = Window(0, 1, Marks(2, 9, ((1, 2), (5, 9))))
+    again.begin(0, 1, 10)
+    assert again.marks() == Marks(2, 9, ((1, 2), (5, 9)))
+    again.begin(1, 2, 10)
+    again.begin(2, 3, 10)
+    assert again.marks() == Marks(2, 9, ((1, 2), (5, 9)))
+    again.begin(6, 7, 10)
+    again.settle(2)
+    assert again.marks().done == ((1, 7), (7, 9))
+
+
+def test_a_send_only_moves_the_mark_forward() -> None:
+    opened = window(4, 5)
+    opened.sends(5)
+    opened.sends(4)
+    assert opened.begun == 6
