@@ -184,6 +184,15 @@ def request_of(record: Record, service: int, topic: int) -> Request:
         raise EnvelopeError(f"{record.position}: {type(error).__name__}: {error}") from error
 
 
+def origin_of(record: Record) -> int | None:
+    """The offset that a parked copy was made from, None for anything else."""
+    for name, value in record.headers:
+        if name == "bufferproxy-from":
+            offset = value.rpartition(b"/")[2]
+            return int(offset) if offset.isdigit() else None
+    return None
+
+
 # --- what became of them --------------------------------------------------------------------------------
 
 

@@ -68,9 +68,8 @@ class Stand:
         emit = self._events.emit
         settler = Settler(self.name, self._names, log, self._clock, emit)
         self.worker = worker = Worker(self._plan, deliverer, self.pacer, settler, self._clock, emit)
-        topics = (self._names.requests, self._names.delayed)
-        self._reader = await log.reader(self._names.group, topics, worker.leases)
-        return worker.run(self._reader)
+        self._reader = await log.reader(self._names.group, self._plan.reads, worker.leases)
+        return worker.run(self._reader, log)
 
     async def stop_draining(self, grace: float) -> None:
         """Finish and commit what is in flight. `run` must still be running."""

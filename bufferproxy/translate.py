@@ -32,6 +32,7 @@ def topics(settings: Settings) -> list[Topic]:
             reply=service.results.body,
             keep_results=service.results.keep,
             keep_dead=service.dead.keep,
+            parks=service.order == "key",
         )
     ]
 

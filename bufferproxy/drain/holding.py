@@ -61,6 +61,14 @@ class Holding:
             self._full.discard(partition)
             self._moved.discard(partition)
 
+    def is_full(self, partition: Partition) -> bool:
+        return partition in self._full
+
+    def surplus(self, partition: Partition) -> int:
+        """How many must leave a full partition before it is read on."""
+        window, bounds = self._windows.get(partition), self._bounds_of.get(partition)
+        return 0 if window is None or bounds is None else max(1, len(window) - bounds.open // 2)
+
     def window(self, partition: Partition) -> Window | None:
         return self._windows.get(partition)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from bufferproxy.clock import Clock
 from bufferproxy.drain.committer import Committer
@@ -26,21 +27,28 @@ the commit. What takes longer is sent again by the next holder."""
 ASK = 5.0
 """Seconds between two questions for the number of members, when nothing else changes."""
 
-Forget = Callable[[Collection[Partition]], None]
-"""Drop what was fetched of these partitions and not yet taken to be sent."""
+
+class Follower(Protocol):
+    """Who keeps something of its own for each partition that is held."""
+
+    def begin(self, leases: Mapping[Partition, Lease]) -> None: ...
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """Drop what was fetched of these and not yet taken to be sent."""
+        ...
 
 
 class Leases:
     """A LeaseListener."""
 
     def __init__(
-        self, plan: Plan, holding: Holding, flights: Flights, pacer: Pacer, forget: Forget, emit: Emit
+        self, plan: Plan, holding: Holding, flights: Flights, pacer: Pacer, follower: Follower, emit: Emit
     ) -> None:
         self._plan = plan
         self._holding = holding
         self._flights = flights
         self._pacer = pacer
-        self._forget = forget
+        self._follower = follower
         self._emit = emit
         self._leaving: set[Partition] = set()
         self._changed = asyncio.Event()
@@ -54,18 +62,19 @@ class Leases:
     def granted(self, leases: Mapping[Partition, Lease]) -> None:
         self._leaving.difference_update(leases)
         self._holding.grant(leases)
+        self._follower.begin(leases)
         self._held_changed()
 
     async def revoking(self, partitions: Collection[Partition]) -> None:
         self._leaving.update(partitions)
-        self._forget(partitions)
+        self._follower.forget(partitions)
         await self._flights.wait_landed(partitions, HAND_OVER)
         if self.committer is not None:
             await self.committer.commit(partitions)
         self.lost(partitions)
 
     def lost(self, partitions: Collection[Partition]) -> None:
-        self._forget(partitions)
+        self._follower.forget(partitions)
         self._holding.drop(partitions)
         self._leaving.difference_update(partitions)
         self._held_changed()

@@ -11,7 +11,8 @@ from bufferproxy.settle.decide import RetryPolicy
 
 
 class Plan(NamedTuple):
-    """`order`: none, key or strict; `partitions` of the topic of requests; `rate` per second."""
+    """`order`: none, key or strict; `partitions` of the topic of requests; `rate` per second; `window`: open
+    requests of a partition with an order, from which on blocked keys must make room."""
 
     service: str
     topics: ServiceTopics
@@ -21,13 +22,22 @@ class Plan(NamedTuple):
     burst: int
     concurrency: int
     retry: RetryPolicy
+    window: int = 10_000
 
     @property
     def keyed(self) -> bool:
         return self.order != "none"
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Topics that hold what is to be delivered."""
+        topics = self.topics
+        return topics.open if self.order == "key" else (topics.requests, topics.delayed)
+
     def bounds(self, partition: Partition) -> Bounds:
         if partition.topic == self.topics.delayed:
             return Bounds(open=max(256, 2 * self.concurrency))
+        if partition.topic == self.topics.parked:
+            return Bounds(open=self.window)
         # A blocked key keeps its followers here, so that others can pass: that needs room.
-        return Bounds(open=10_000 if self.keyed else max(1_000, 4 * self.concurrency))
+        return Bounds(open=self.window if self.keyed else max(1_000, 4 * self.concurrency))

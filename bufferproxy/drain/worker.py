@@ -8,7 +8,7 @@ because its partition has left us; `_deliver` sees to that in one `finally`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
@@ -17,15 +17,17 @@ from bufferproxy.drain.committer import Committer
 from bufferproxy.drain.delays import Delays
 from bufferproxy.drain.flights import Flights
 from bufferproxy.drain.holding import Gate, Holding
-from bufferproxy.drain.lanes import FreeLane, Item, KeyedLanes
+from bufferproxy.drain.keyed import KeyedLanes
+from bufferproxy.drain.lanes import FreeLane, Item
 from bufferproxy.drain.leases import Leases
 from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.parking import Parking
 from bufferproxy.drain.plan import Plan
 from bufferproxy.envelope import DELAYED, REQUESTS, request_of, service_number
 from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.http1.client import Connection
 from bufferproxy.http1.reply import Failure
-from bufferproxy.log.contract import LogReader
+from bufferproxy.log.contract import Lease, LogInspector, LogReader
 from bufferproxy.observe.events import Attempted, Emit
 from bufferproxy.records import Partition, Record, Request
 from bufferproxy.settle.decide import decide, result_of
@@ -46,11 +48,16 @@ class Worker:
         self._clock = clock
         self._emit = emit
         self._number = service_number(plan.service)
-        self._lanes = KeyedLanes(single=plan.order == "strict") if plan.keyed else FreeLane()
+        self._lanes: FreeLane | KeyedLanes = FreeLane()
+        self._parking: Parking | None = None
+        if plan.keyed:
+            self._lanes = lanes = KeyedLanes(single=plan.order == "strict")
+            if plan.order == "key":
+                self._parking = Parking(plan.topics, lanes, self._park, self._drop, clock)
         self._holding = Holding(plan.bounds)
         self._delays = Delays(clock, self._lanes.offer, self._hop)
         self._flights = Flights()
-        self.leases = Leases(plan, self._holding, self._flights, pacer, self._forget, emit)
+        self.leases = Leases(plan, self._holding, self._flights, pacer, self, emit)
         self._stopping = False
         self._taken = 0
         """Out of the lanes, and not concluded."""
@@ -59,7 +66,7 @@ class Worker:
 
     # --- the sentence ---
 
-    async def run(self, reader: LogReader) -> None:
+    async def run(self, reader: LogReader, log: LogInspector) -> None:
         """Until cancelled."""
         self._holding.gate = Gate(reader.pause, reader.resume)
         committer = self.leases.committer = Committer(self._holding, reader, self._clock)
@@ -68,6 +75,8 @@ class Worker:
             group.create_task(committer.run())
             group.create_task(self._delays.run())
             group.create_task(self.leases.follow_members(reader, self._clock))
+            if self._parking is not None:
+                group.create_task(self._parking.run(log, self.plan.topics.group))
             for _ in range(self.plan.concurrency):
                 group.create_task(self._deliver())
 
@@ -104,11 +113,20 @@ class Worker:
             self._settler.quarantine(record, str(error), quarantined)
             return
         item = Item(request, window, due=came_due)
-        (self._delays.hold if came_due else self._lanes.offer)(item)
+        if came_due:
+            self._delays.hold(item)
+        elif self._parking is None:
+            self._lanes.offer(item)
+        elif not self._parking.takes(item):
+            self._lanes.offer(item)
+            if self._holding.is_full(record.partition):
+                self._make_room(record.partition)
 
     async def _deliver(self) -> None:
         while not self._stopping:
             item = await self._lanes.take()
+            if item.request.due_at is not None and self.plan.keyed and self._waits(item):
+                continue
             self._taken += 1
             disposition: Disposition = Release()
             try:
@@ -213,14 +231,36 @@ class Worker:
                 if self.plan.keyed:
                     self._settler.note_retry(item.request, disposition)
                     self._flights.land(item)
-                    # Its key waits for it: nothing of the key goes past it.
-                    self._clock.call_later(delay, lambda: self._put_back(item))
+                    if not self._waits(item):
+                        self._put_back(item)
                 else:
                     self._settle(item, disposition)
             case _:
                 self._settle(item, disposition)
 
+    def _waits(self, item: Item) -> bool:
+        """Its key waits for its time: nothing of the key goes past it. False when its time has come."""
+        left = (item.request.due_at or 0) / 1000 - self._clock.wall()
+        if left <= 0.0:
+            return False
+        item.timer = self._clock.call_later(left, lambda: self._put_back(item))
+        if self._holding.is_full(item.partition):
+            self._make_room(item.partition)
+        return True
+
+    def _make_room(self, partition: Partition) -> None:
+        if self._parking is not None:
+            self._parking.relieve(partition, self._holding.surplus(partition))
+
+    def _park(self, item: Item) -> None:
+        self._settler.park(item.request, lambda: self._settled(item))
+
+    def _drop(self, item: Item) -> None:
+        """It lies in another place already."""
+        self._settled(item)
+
     def _put_back(self, item: Item) -> None:
+        item.timer = None
         self._flights.land(item)
         if self.leases.may_send(item):
             self._lanes.put_back(item)
@@ -233,6 +273,8 @@ class Worker:
     def _settled(self, item: Item) -> None:
         position = item.request.position
         self._holding.settle(position.partition, position.offset, item.window)
+        if self._parking is not None:
+            self._parking.settled(item)
         self._lanes.ended(item)
         self._flights.land(item)
 
@@ -242,9 +284,17 @@ class Worker:
     def _expired(self, request: Request) -> bool:
         return request.expires_at is not None and self._clock.wall() * 1000 >= request.expires_at
 
-    def _forget(self, partitions: Collection[Partition]) -> None:
+    # --- what `leases` tells ---
+
+    def begin(self, leases: Mapping[Partition, Lease]) -> None:
+        if self._parking is not None:
+            self._parking.granted(leases)
+
+    def forget(self, partitions: Collection[Partition]) -> None:
         self._lanes.discard(partitions)
         self._delays.discard(partitions)
+        if self._parking is not None:
+            self._parking.forget(partitions)
 
     # --- what can be seen ---
 

@@ -24,11 +24,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from bufferproxy.errors import AppendRefused, AppendUncertain
 from bufferproxy.records import Entry, Partition, Position, Record
+
+PAGE = 500
+"""Records that are read at a time where all of a partition are looked through."""
 
 Appended = Position | AppendRefused | AppendUncertain
 Done = Callable[[Appended], None]
@@ -63,6 +66,8 @@ class Lease(NamedTuple):
     epoch: int
     committed: int
     """The next offset to be read when the lease began."""
+    marks: str = ""
+    """What the last commit told beside it (`drain/marks.py`)."""
 
 
 class Lag(NamedTuple):
@@ -178,6 +183,12 @@ class LogInspector(ABC):
     async def read(self, position: Position, limit: int) -> Sequence[Record]:
         """Up to `limit` records of one partition from an offset on (from the first kept one after it);
         empty past the end. Raises LogUnavailable."""
+
+    async def pages(self, partition: Partition, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
+        """All records from `start` to before `end`, some hundred at a time."""
+        while start < end and (page := await self.read(Position(partition, start), PAGE)):
+            start = page[-1].offset + 1
+            yield [record for record in page if record.offset < end]
 
     @abstractmethod
     async def ping(self) -> None:

@@ -66,7 +66,7 @@ class Survey:
     async def look(self) -> None:
         names = self._names
         self._began()
-        found = await self._log.lag(names.group, (names.requests, names.delayed, names.dead))
+        found = await self._log.lag(names.group, (*names.open, names.dead))
         lags = {partition: lag for partition, lag in found.items() if partition.topic != names.dead}
         self._dead = sum(lag.end - lag.start for lag in found.values()) - sum(
             lag.end - lag.start for lag in lags.values()

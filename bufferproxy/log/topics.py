@@ -21,6 +21,7 @@ class ServiceTopics(NamedTuple):
 
     requests: str
     delayed: str
+    parked: str
     states: str
     results: str
     dead: str
@@ -29,9 +30,13 @@ class ServiceTopics(NamedTuple):
     @classmethod
     def of(cls, service: str, prefix: str = "bufferproxy") -> ServiceTopics:
         base = f"{prefix}.{service}"
-        return cls(
-            f"{base}.requests", f"{base}.delayed", f"{base}.states", f"{base}.results", f"{base}.dead", base
-        )
+        kinds = ("requests", "delayed", "parked", "states", "results", "dead")
+        return cls._make((*(f"{base}.{kind}" for kind in kinds), base))
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Those that hold requests which have not ended."""
+        return (self.requests, self.delayed, self.parked)
 
 
 def topics_of(
@@ -42,12 +47,15 @@ def topics_of(
     reply: int,
     keep_results: float,
     keep_dead: float,
+    parks: bool = False,
 ) -> tuple[Topic, ...]:
-    """What the service needs: sizes in bytes, times in seconds."""
+    """What the service needs: sizes in bytes, times in seconds; `parks`: keys can be blocked."""
     open_ = Keep(committed_by=names.group)
+    parked = (Topic(names.parked, partitions, open_, body + HEADROOM),) if parks else ()
     return (
         Topic(names.requests, partitions, open_, body + HEADROOM),
         Topic(names.delayed, len(TIERS), open_, body + HEADROOM),
+        *parked,
         Topic(names.states, partitions, Keep(seconds=keep_dead, compact=True), HEADROOM),
         Topic(names.results, partitions, Keep(seconds=keep_results + 3600), reply + HEADROOM),
         Topic(names.dead, partitions, Keep(seconds=keep_dead, compact=True), body + HEADROOM + ANSWER),

@@ -80,6 +80,14 @@ class Settler:
         now_ms = int(self._clock.wall() * 1000)
         self._append(delayed(request, now_ms, self._topics.delayed), settled)
 
+    def park(self, request: Request, settled: Callable[[], None]) -> None:
+        """A request of a blocked key moves behind the others of its key that are parked already."""
+        now_ms = int(self._clock.wall() * 1000)
+        writes = parked(request, now_ms, self._topics)
+        done = _last_of(len(writes), settled)
+        for write in writes:
+            self._append(write, done)
+
     def note_retry(self, request: Request, retry: Retry) -> None:
         """A request that keeps its place (its key's order) is tried again: show it, settle nothing. Appended
         once only: tried until it works it could come after the request's end, and stand above it."""
@@ -157,16 +165,29 @@ def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) 
 def _ends(request: Request, ack: Ack, now_ms: int, topics: ServiceTopics) -> list[Write]:
     end = _change(request, ack.state, now_ms, ack.answer)
     writes = [(Partition(topics.results, request.results), entry_of(end))]
-    if seen_before(request):
+    if seen_before(request, topics):
         writes.append((Partition(topics.states, request.results), _pointer(end)))
     if ack.state is State.REJECTED and not request.waiting:
         writes.append(_dead(request, DeadLetter("rejected", ack.answer, ""), now_ms, topics))
     return writes
 
 
-def seen_before(request: Request) -> bool:
+def seen_before(request: Request, topics: ServiceTopics) -> bool:
     """True when `.states` has told of this request, so that its end must be told there too."""
-    return request.due_at is not None
+    return request.due_at is not None or request.position.partition.topic == topics.parked
+
+
+def parked(request: Request, now_ms: int, topics: ServiceTopics) -> list[Write]:
+    """The copy, in the partition of the same number, and a word of where it stands: it will lie below the
+    commit of where it was accepted, where an id that nobody has told of counts as gone. Pure."""
+    (topic, number), offset = request.position
+    state = State.QUEUED if request.due_at is None else State.RETRYING
+    change = _change(request, state, now_ms, due_at=request.due_at)
+    copy = copy_of(request, **{"from": f"{topic}/{number}/{offset}".encode()})
+    return [
+        (Partition(topics.parked, number), copy),
+        (Partition(topics.states, request.results), entry_of(change)),
+    ]
 
 
 def _pointer(end: Change) -> Entry:

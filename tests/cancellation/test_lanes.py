@@ -7,7 +7,8 @@ import itertools
 
 import pytest
 
-from bufferproxy.drain.lanes import FreeLane, Item, KeyedLanes, Lanes
+from bufferproxy.drain.keyed import KeyedLanes
+from bufferproxy.drain.lanes import FreeLane, Item, Lanes
 from bufferproxy.drain.window import Window
 from bufferproxy.records import Partition, Position, Request
 

@@ -6,7 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bufferproxy.drain.lanes import Item, KeyedLanes
+from bufferproxy.drain.keyed import KeyedLanes
+from bufferproxy.drain.lanes import Item
 from bufferproxy.drain.window import Window
 from bufferproxy.records import Partition, Position, Request
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.drain.lanes import FreeLane, Item, KeyedLanes, Lanes
+from bufferproxy.drain.keyed import KeyedLanes
+from bufferproxy.drain.lanes import FreeLane, Item, Lanes
 from bufferproxy.records import Partition
 
 if TYPE_CHECKING:

@@ -69,13 +69,13 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Worker]:
-        topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60)
+        topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True)
         await self.log.ensure(topics, create=True)
         pacer = Pacer("a", TokenBucket(math.inf, 1, self.clock.now()), self.clock, _ignore)
         settler = Settler("a", NAMES, self.log, self.clock, _ignore)
         worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)
-        reader = await self.log.reader(NAMES.group, (NAMES.requests, NAMES.delayed), worker.leases)
-        running = asyncio.create_task(worker.run(reader))
+        reader = await self.log.reader(NAMES.group, self.plan.reads, worker.leases)
+        running = asyncio.create_task(worker.run(reader, self.log))
         try:
             yield worker
         finally:

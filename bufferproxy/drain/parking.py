@@ -1,0 +1,168 @@
+"""Blocked keys make room: their requests move to `.parked`, so that no other key waits behind them.
+
+A key is blocked while its first request waits for its next attempt. Its followers stay in the window as
+long as there is room. When the partition is full, the first request and all its followers are appended to
+`.parked` of the same number, in their order, and then settled where they were. From then on whatever comes
+of that key goes behind them, until nothing of it is parked any more.
+
+Partition n of both topics has one holder. It counts what is parked of each key before it sends anything
+fresh of partition n, so order holds through restarts and hand-overs. What a crash has left in both places
+is known by `bufferproxy-from`: the copy is delivered, the original settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+
+from bufferproxy.clock import Clock
+from bufferproxy.drain.keyed import KeyedLanes
+from bufferproxy.drain.lanes import Item
+from bufferproxy.drain.marks import decode
+from bufferproxy.envelope import origin_of
+from bufferproxy.errors import LogUnavailable
+from bufferproxy.log.contract import Lease, LogInspector
+from bufferproxy.log.topics import ServiceTopics
+from bufferproxy.records import Partition
+
+MOST_KEYS = 10_000
+"""Keys of one partition that may be parked; then it waits until one of them is through."""
+
+
+class Lot:
+    """What is parked of one partition number: open copies of each key, and how far its originals are
+    copied."""
+
+    def __init__(self) -> None:
+        self.counts: dict[bytes, int] = {}
+        self.copied: dict[bytes, int] = {}
+        """Of a key: the highest offset in `.requests` that was copied, as far as it is known from the log."""
+        self.waiting: list[Item] | None = []
+        """Fresh ones that came before everything was counted; None afterwards."""
+
+    def add(self, key: bytes) -> None:
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+    def remove(self, key: bytes) -> None:
+        left = self.counts.get(key, 0) - 1
+        if left > 0:
+            self.counts[key] = left
+        else:
+            self.counts.pop(key, None)
+            self.copied.pop(key, None)
+
+    def found(self, key: bytes, origin: int | None) -> None:
+        self.add(key)
+        if origin is not None:
+            self.copied[key] = max(origin, self.copied.get(key, -1))
+
+
+class Parking:
+    """One service's. `park(item)` appends the copy and settles the original; `drop(item)` only settles it."""
+
+    def __init__(
+        self,
+        topics: ServiceTopics,
+        lanes: KeyedLanes,
+        park: Callable[[Item], None],
+        drop: Callable[[Item], None],
+        clock: Clock,
+    ) -> None:
+        self._topics = topics
+        self._lanes = lanes
+        self._park = park
+        self._drop = drop
+        self._clock = clock
+        self._lots: dict[int, Lot] = {}
+        self._uncounted: dict[int, Lease] = {}
+        self._wanted = asyncio.Event()
+
+    # --- leases
+
+    def granted(self, leases: Mapping[Partition, Lease]) -> None:
+        for partition, lease in leases.items():
+            if partition.topic == self._topics.parked and partition.number not in self._lots:
+                self._lots[partition.number] = Lot()
+                self._uncounted[partition.number] = lease
+                self._wanted.set()
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            if partition.topic == self._topics.parked:
+                self._lots.pop(partition.number, None)
+                self._uncounted.pop(partition.number, None)
+
+    async def run(self, log: LogInspector, group: str) -> None:
+        """Counts what lies in newly leased partitions. Until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            for number, lease in tuple(self._uncounted.items()):
+                try:
+                    await self._count(log, group, number, lease)
+                except LogUnavailable:
+                    await self._clock.sleep(0.5)
+                    self._wanted.set()
+
+    async def _count(self, log: LogInspector, group: str, number: int, lease: Lease) -> None:
+        place = Partition(self._topics.parked, number)
+        end = (await log.lag(group, (self._topics.parked,)))[place].end
+        lot, done = Lot(), decode(lease.marks, lease.committed).done
+        async for page in log.pages(place, lease.committed, end):
+            for record in page:
+                if record.key is not None and not any(a <= record.offset < b for a, b in done):
+                    lot.found(record.key, origin_of(record))
+        waiting = self._lots.get(number)
+        if self._uncounted.get(number) is not lease or waiting is None:
+            return  # given to somebody else meanwhile, or given anew
+        del self._uncounted[number]
+        self._lots[number] = lot
+        came, lot.waiting = waiting.waiting or (), None
+        for item in came:
+            if not self.takes(item):
+                self._lanes.offer(item)
+
+    # --- requests
+
+    def takes(self, item: Item) -> bool:
+        """True when it must not go to the lanes: it waits, is parked, or was parked before."""
+        topic, number = item.partition
+        lot = self._lots.get(number)
+        if lot is None:
+            return False  # a partition that is no longer ours
+        if lot.waiting is not None:
+            lot.waiting.append(item)
+            return True
+        key = item.request.key
+        if topic != self._topics.requests or key not in lot.counts or key is None:
+            return False
+        if item.request.position.offset <= lot.copied.get(key, -1):
+            self._drop(item)
+        else:
+            lot.add(key)
+            self._park(item)
+        return True
+
+    def relieve(self, partition: Partition, enough: int) -> None:
+        """`partition` is full: park blocked keys until `enough` requests have left it."""
+        lot = self._lots.get(partition.number)
+        if partition.topic != self._topics.requests or lot is None or len(lot.counts) >= MOST_KEYS:
+            return
+        for item in self._lanes.take_out(partition, enough):
+            if item.timer is not None:
+                item.timer.cancel()
+                item.timer = None
+            assert item.request.key is not None  # noqa: S101 - without a key there is no lane to be taken out of
+            lot.add(item.request.key)
+            self._park(item)
+
+    def settled(self, item: Item) -> None:
+        """If it was a parked one, the next of its key may be fresh."""
+        topic, number = item.partition
+        lot = self._lots.get(number)
+        if topic == self._topics.parked and lot is not None and item.request.key is not None:
+            lot.remove(item.request.key)
+
+    def __repr__(self) -> str:
+        keys = sum(len(lot.counts) for lot in self._lots.values())
+        return f"<Parking {keys} keys in {len(self._lots)} partitions>"
