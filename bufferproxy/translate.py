@@ -79,6 +79,7 @@ def plan(settings: Settings, name: str) -> Plan:
         service.burst,
         concurrency(service),
         retry(service),
+        key_rate=service.key_rate,
     )
 
 

@@ -85,8 +85,9 @@ class Pacer:
         self._again()
 
     def reached(self) -> None:
-        self._rest.reached()
-        self._connecting.pump()
+        if self._rest.troubled:
+            self._rest.reached()
+            self._connecting.pump()
 
     # --- what operators and shares decide ---
 

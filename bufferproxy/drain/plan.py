@@ -23,6 +23,8 @@ class Plan(NamedTuple):
     concurrency: int
     retry: RetryPolicy
     window: int = 10_000
+    key_rate: float | None = None
+    """Per second and ordering key."""
 
     @property
     def keyed(self) -> bool:

@@ -1,18 +1,18 @@
 """The sentence: fetch -> lane -> pace -> deliver -> decide -> settle -> commit.
 
-A fixed set of deliverers, none per request. Between a token and the write there is nothing but the check
-that the partition is still ours. Every fetched record ends in exactly one of: settled, put back, or given up
-because its partition has left us; `_deliver` sees to that in one `finally`.
+A fixed set of deliverers, none per request. Every fetched record ends in exactly one of: settled, put back,
+lying aside until its time, or given up because its partition has left us; `_deliver` sees to that in one
+`finally`. What happens between a lane and the service's answer is in `sender.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
-from bufferproxy.deliver.outcome import NotSent
 from bufferproxy.drain.committer import Committer
 from bufferproxy.drain.delays import Delays
 from bufferproxy.drain.flights import Flights
@@ -23,16 +23,18 @@ from bufferproxy.drain.leases import Leases
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.parking import Parking
 from bufferproxy.drain.plan import Plan
+from bufferproxy.drain.sender import Sender
 from bufferproxy.envelope import DELAYED, REQUESTS, request_of, service_number
 from bufferproxy.errors import EnvelopeError, LogUnavailable
-from bufferproxy.http1.client import Connection
-from bufferproxy.http1.reply import Failure
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
-from bufferproxy.observe.events import Attempted, Emit
-from bufferproxy.records import Partition, Record, Request
-from bufferproxy.settle.decide import decide, result_of
-from bufferproxy.settle.disposition import Ack, Disposition, Expire, Release, Retry
+from bufferproxy.observe.events import Emit
+from bufferproxy.records import Partition, Record
+from bufferproxy.settle.disposition import Ack, Disposition, Release, Retry, Wait
 from bufferproxy.settle.settler import Fate, Settler
+
+ASIDE = 1.0
+"""Seconds for which a request of a busy key may lie aside in the window; who waits longer goes to the
+tiers."""
 
 
 class Worker:
@@ -42,7 +44,6 @@ class Worker:
         self, plan: Plan, deliverer: Deliverer, pacer: Pacer, settler: Settler, clock: Clock, emit: Emit
     ) -> None:
         self.plan = plan
-        self._deliverer = deliverer
         self._pacer = pacer
         self._settler = settler
         self._clock = clock
@@ -57,8 +58,11 @@ class Worker:
         self._holding = Holding(plan.bounds)
         self._delays = Delays(clock, self._lanes.offer, self._hop)
         self._flights = Flights()
-        self.leases = Leases(plan, self._holding, self._flights, pacer, self, emit)
+        self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
+        self.leases = self._sender.owner = Leases(plan, self._holding, self._flights, pacer, self, emit)
         self._stopping = False
+        self._aside: Counter[bytes] = Counter()
+        """Of each busy key, how many lie aside."""
         self._taken = 0
         """Out of the lanes, and not concluded."""
         self.progress_at = clock.now()
@@ -83,6 +87,7 @@ class Worker:
     async def stop(self, grace: float) -> None:
         """Send nothing more; wait for what is in flight, at most `grace` seconds; commit."""
         self._stopping = True
+        self._sender.owner = None
         await self._flights.wait_landed(set(self._holding), grace)
         if self.leases.committer is not None:
             await self.leases.committer.commit()
@@ -130,90 +135,10 @@ class Worker:
             self._taken += 1
             disposition: Disposition = Release()
             try:
-                disposition = await self._attempt(item)
+                disposition = await self._sender.attempt(item)
             finally:
                 self._taken -= 1
                 self._conclude(item, disposition)
-
-    async def _attempt(self, item: Item) -> Disposition:
-        """Everything up to the service's answer. Updates `item.request` with what the attempt used up."""
-        if self._expired(item.request):
-            return Expire()
-        connection = await self._approach()
-        if connection is None:
-            return Release()
-        try:
-            instead = self._instead(item, connection)
-            if instead is not None:
-                self._pacer.give_back()
-                return instead
-            # From here to the write inside `attempt` nothing is awaited.
-            return await self._send(item, connection)
-        finally:
-            self._deliverer.release(connection)
-
-    def _instead(self, item: Item, connection: Connection) -> Disposition | None:
-        """What has come to the item while it waited for its turn; None: send it."""
-        if self._stopping or not self.leases.may_send(item):
-            return Release()
-        if self._expired(item.request):
-            return Expire()
-        # The service may have closed it while we waited.
-        return None if self._deliverer.ready(connection) else Release()
-
-    async def _approach(self) -> Connection | None:
-        """A ready connection, and a token taken; None when the service cannot be reached."""
-        pacer = self._pacer
-        if not pacer.connects_now():
-            await pacer.may_connect()
-        try:
-            connection = self._deliverer.idle()
-            if connection is None:
-                connection = await self._connect()
-            if connection is not None and not pacer.turns_now():
-                try:
-                    await pacer.turn()
-                except BaseException:
-                    self._deliverer.release(connection)
-                    raise
-            return connection
-        finally:
-            pacer.leave()
-
-    async def _connect(self) -> Connection | None:
-        """A ready connection; None when there is none, and then the service rests."""
-        detail = "cancelled"
-        started = self._clock.now()
-        try:
-            connection = await self._deliverer.connect()
-            if not isinstance(connection, Failure):
-                self._pacer.reached()
-                return connection
-            detail = connection.detail
-        except asyncio.CancelledError:
-            self._pacer.unreachable(detail)  # we may have been the probe that others wait for
-            raise
-        self._pacer.unreachable(detail)
-        self._emit(Attempted(self.plan.service, "connect", self._clock.now() - started, None))
-        return None
-
-    async def _send(self, item: Item, connection: Connection) -> Disposition:
-        """One attempt, and what it comes to. `item.request` counts it while it is under way."""
-        request, started = item.request, self._clock.now()
-        counted = request.sent_again()
-        queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
-        self._flights.start(item)
-        outcome = await self._deliverer.attempt(connection, request, counted.sends)
-        disposition = decide(outcome, counted.attempts, self.plan.retry, self._clock.random())
-        if isinstance(outcome, NotSent):
-            self._pacer.give_back()
-        elif isinstance(disposition, Release):
-            item.request = counted._replace(attempts=request.attempts)
-        else:
-            item.request = counted
-        result = result_of(outcome, disposition)
-        self._emit(Attempted(self.plan.service, result, self._clock.now() - started, queued))
-        return disposition
 
     def _conclude(self, item: Item, disposition: Disposition) -> None:
         self.progress_at = self._clock.now()
@@ -225,6 +150,8 @@ class Worker:
                 if rest > 0:
                     self._pacer.asked(rest, detail)
                 self._put_back(item)
+            case Wait(seconds=seconds):
+                self._wait_for_key(item, seconds)
             case Retry(delay=delay):
                 due_at = int((self._clock.wall() + delay) * 1000)
                 item.request = item.request._replace(due_at=due_at)
@@ -247,6 +174,29 @@ class Worker:
         if self._holding.is_full(item.partition):
             self._make_room(item.partition)
         return True
+
+    def _wait_for_key(self, item: Item, seconds: float) -> None:
+        """In its place for a moment; longer only where nothing may go past it anyway."""
+        if self.plan.keyed:
+            item.timer = self._clock.call_later(seconds, lambda: self._put_back(item))
+            if self._holding.is_full(item.partition):
+                self._make_room(item.partition)
+            return
+        key = item.request.key or b""
+        seconds += self._aside[key] / (self.plan.key_rate or 1.0)  # others of its key are before it
+        if seconds < ASIDE:
+            self._aside[key] += 1
+            item.timer = self._clock.call_later(seconds, lambda: self._from_aside(item, key))
+        else:
+            due_at = int((self._clock.wall() + seconds) * 1000)
+            item.request = item.request._replace(due_at=due_at)
+            self._settler.postpone(item.request, lambda: self._settled(item))
+
+    def _from_aside(self, item: Item, key: bytes) -> None:
+        self._aside[key] -= 1
+        if not self._aside[key]:
+            del self._aside[key]
+        self._put_back(item)
 
     def _make_room(self, partition: Partition) -> None:
         if self._parking is not None:
@@ -280,9 +230,6 @@ class Worker:
 
     def _hop(self, item: Item) -> None:
         self._settler.move(item.request, lambda: self._settled(item))
-
-    def _expired(self, request: Request) -> bool:
-        return request.expires_at is not None and self._clock.wall() * 1000 >= request.expires_at
 
     # --- what `leases` tells ---
 

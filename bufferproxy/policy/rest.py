@@ -37,6 +37,11 @@ class Rest:
         """The service asked to be left alone for `seconds`; the longest wish holds."""
         self._begin(now + seconds, "retry_after", detail)
 
+    @property
+    def troubled(self) -> bool:
+        """The last word of the service was a refused connect, or a probe is under way."""
+        return self._failures > 0 or self._probing
+
     def reached(self) -> None:
         """A connect worked: all may follow."""
         self._failures = 0

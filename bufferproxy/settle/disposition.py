@@ -49,4 +49,10 @@ class Release(NamedTuple):
     sent: bool = False
 
 
-Disposition = Ack | Retry | DeadLetter | Expire | Release
+class Wait(NamedTuple):
+    """Its key has had its turn: nothing is sent, and in `seconds` it is asked again."""
+
+    seconds: float
+
+
+Disposition = Ack | Retry | DeadLetter | Expire | Release | Wait

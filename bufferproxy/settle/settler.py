@@ -88,6 +88,15 @@ class Settler:
         for write in writes:
             self._append(write, done)
 
+    def postpone(self, request: Request, settled: Callable[[], None]) -> None:
+        """What has to wait until its `due_at`, through no fault of its own, waits in the tiers."""
+        now_ms = int(self._clock.wall() * 1000)
+        change = _change(request, State.QUEUED, now_ms, due_at=request.due_at)
+        states = Partition(self._topics.states, request.results)
+        done = _last_of(2, settled)
+        self._append(delayed(request, now_ms, self._topics.delayed), done)
+        self._append((states, entry_of(change)), done)
+
     def note_retry(self, request: Request, retry: Retry) -> None:
         """A request that keeps its place (its key's order) is tried again: show it, settle nothing. Appended
         once only: tried until it works it could come after the request's end, and stand above it."""

@@ -1,17 +1,119 @@
-"""Items for lanes and tiers."""
+"""Items for lanes and tiers, and a worker with a service that a test plays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from bufferproxy import envelope
+from bufferproxy.deliver.outcome import Answered, Outcome
 from bufferproxy.drain.lanes import Item
+from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.plan import Plan
 from bufferproxy.drain.window import Window
+from bufferproxy.drain.worker import Worker
+from bufferproxy.http1.reply import Reply
+from bufferproxy.log.memory import Memory, MemoryLog
+from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.policy.bucket import TokenBucket
 from bufferproxy.records import Partition, Position, Request
+from bufferproxy.settle.decide import RetryPolicy
+from bufferproxy.settle.settler import Settler
+from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+
+    from bufferproxy.http1.client import Connection
+
+NAMES = ServiceTopics.of("a")
+RETRY = RetryPolicy(9, 100.0, 100.0, "none", frozenset({500}), timeout=True)
+WINDOW = 20
+
+
+class Service:
+    """A Deliverer: answers 500 to the bodies in `bad`, 200 to all others."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.bad: set[bytes] = set()
+        self.sent: list[tuple[bytes, float]] = []
+        self.done: list[bytes] = []
+
+    def idle(self) -> Connection | None:
+        return None
+
+    async def connect(self) -> Connection:
+        return cast("Connection", object())
+
+    def ready(self, connection: Connection) -> bool:
+        return True
+
+    async def attempt(self, connection: Connection, request: Request, number: int) -> Outcome:
+        self.sent.append((request.body, round(self.now(), 2)))
+        await asyncio.sleep(0)
+        status = 500 if request.body in self.bad else 200
+        if status == 200:
+            self.done.append(request.body)
+        return Answered(status, Reply(status, b"HTTP/1.1 %d X\r\n" % status, b""))
+
+    def release(self, connection: Connection) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class World:
+    """A worker between a log in memory, which outlives it, and a service that the test plays."""
+
+    def __init__(self, order: str = "key", key_rate: float | None = None) -> None:
+        self.clock = FakeClock()
+        self.service = Service(self.clock.now)
+        self.memory = Memory()
+        self.log = MemoryLog(self.memory, self.clock)
+        self.plan = Plan("a", NAMES, 1, order, float("inf"), 1, 4, RETRY, window=WINDOW, key_rate=key_rate)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Worker]:
+        self.log = MemoryLog(self.memory, self.clock)
+        topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True)
+        await self.log.ensure(topics, create=True)
+        pacer = Pacer("a", TokenBucket(float("inf"), 1, self.clock.now()), self.clock, _ignore)
+        settler = Settler("a", NAMES, self.log, self.clock, _ignore)
+        worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)
+        reader = await self.log.reader(NAMES.group, self.plan.reads, worker.leases)
+        running = asyncio.create_task(worker.run(reader, self.log))
+        try:
+            yield worker
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            await self.log.close()
+
+    async def accept(self, key: bytes | None, *bodies: bytes) -> None:
+        for body in bodies:
+            entry = envelope.accepted(
+                key=key,
+                head=b"GET / HTTP/1.1\r\n",
+                body=body,
+                accepted_at=int(self.clock.wall() * 1000),
+                nonce=self.clock.nonce(),
+                results=0,
+            )
+            await self.log.append(Partition(NAMES.requests, 0), entry)
+
+    async def parked(self) -> int:
+        lag = await self.log.lag(NAMES.group, (NAMES.parked,))
+        return sum(one.records for one in lag.values())
+
+    async def copied(self) -> int:
+        lag = await self.log.lag(NAMES.group, (NAMES.parked,))
+        return sum(one.end for one in lag.values())
+
+
+def _ignore(_: Any) -> None: ...
 
 
 @pytest.fixture
@@ -31,3 +133,8 @@ def item() -> Callable[..., Item]:
         return Item(request, Window(0, 1), due=due)
 
     return make
+
+
+@pytest.fixture
+def drain_world() -> Callable[..., World]:
+    return World

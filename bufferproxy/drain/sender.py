@@ -1,0 +1,142 @@
+"""One attempt: the way from a taken request to the service's answer.
+
+Between the token and the write nothing is awaited but what is checked again: that the partition is still
+ours, that the request has not expired, that its key has not had its turn, that the connection still stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from bufferproxy.clock import Clock
+from bufferproxy.deliver.contract import Deliverer
+from bufferproxy.deliver.outcome import NotSent
+from bufferproxy.drain.flights import Flights
+from bufferproxy.drain.lanes import Item
+from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.plan import Plan
+from bufferproxy.http1.client import Connection
+from bufferproxy.http1.reply import Failure
+from bufferproxy.observe.events import Attempted, Emit
+from bufferproxy.policy.key_rate import KeyRate
+from bufferproxy.records import Request
+from bufferproxy.settle.decide import decide, result_of
+from bufferproxy.settle.disposition import Disposition, Expire, Release, Wait
+
+
+class Owner(Protocol):
+    def may_send(self, item: Item) -> bool:
+        """Its partition is ours, and nobody has asked for it back."""
+        ...
+
+
+class Sender:
+    """One service's. `owner` is asked right before each send."""
+
+    def __init__(
+        self, plan: Plan, deliverer: Deliverer, pacer: Pacer, flights: Flights, clock: Clock, emit: Emit
+    ) -> None:
+        self._plan = plan
+        self._deliverer = deliverer
+        self._pacer = pacer
+        self._flights = flights
+        self._clock = clock
+        self._emit = emit
+        self._key_rate = None if plan.key_rate is None else KeyRate(plan.key_rate)
+        self.owner: Owner | None = None
+        """None: nothing is sent (any more)."""
+
+    async def attempt(self, item: Item) -> Disposition:
+        """Everything up to the service's answer. Updates `item.request` with what the attempt used up."""
+        if self._expired(item.request):
+            return Expire()
+        if (wait := self._key_waits(item)) > 0.0:
+            return Wait(wait)
+        connection = await self._approach()
+        if connection is None:
+            return Release()
+        try:
+            instead = self._instead(item, connection)
+            if instead is not None:
+                self._pacer.give_back()
+                return instead
+            # From here to the write inside `attempt` nothing is awaited.
+            return await self._send(item, connection)
+        finally:
+            self._deliverer.release(connection)
+
+    def _instead(self, item: Item, connection: Connection) -> Disposition | None:
+        """What has come to the item while it waited for its turn; None: send it."""
+        if self.owner is None or not self.owner.may_send(item):
+            return Release()
+        if self._expired(item.request):
+            return Expire()
+        if (wait := self._key_waits(item)) > 0.0:
+            return Wait(wait)  # another of its key went ahead meanwhile
+        # The service may have closed it while we waited.
+        return None if self._deliverer.ready(connection) else Release()
+
+    async def _approach(self) -> Connection | None:
+        """A ready connection, and a token taken; None when the service cannot be reached."""
+        pacer = self._pacer
+        if not pacer.connects_now():
+            await pacer.may_connect()
+        try:
+            connection = self._deliverer.idle()
+            if connection is None:
+                connection = await self._connect()
+            else:
+                pacer.reached()
+            if connection is not None and not pacer.turns_now():
+                try:
+                    await pacer.turn()
+                except BaseException:
+                    self._deliverer.release(connection)
+                    raise
+            return connection
+        finally:
+            pacer.leave()
+
+    async def _connect(self) -> Connection | None:
+        """A ready connection; None when there is none, and then the service rests."""
+        detail = "cancelled"
+        started = self._clock.now()
+        try:
+            connection = await self._deliverer.connect()
+            if not isinstance(connection, Failure):
+                self._pacer.reached()
+                return connection
+            detail = connection.detail
+        except asyncio.CancelledError:
+            self._pacer.unreachable(detail)  # we may have been the probe that others wait for
+            raise
+        self._pacer.unreachable(detail)
+        self._emit(Attempted(self._plan.service, "connect", self._clock.now() - started, None))
+        return None
+
+    async def _send(self, item: Item, connection: Connection) -> Disposition:
+        """One attempt, and what it comes to. `item.request` counts it while it is under way."""
+        request, started = item.request, self._clock.now()
+        if self._key_rate is not None:
+            self._key_rate.sent(request.key, started)
+        counted = request.sent_again()
+        queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
+        self._flights.start(item)
+        outcome = await self._deliverer.attempt(connection, request, counted.sends)
+        disposition = decide(outcome, counted.attempts, self._plan.retry, self._clock.random())
+        if isinstance(outcome, NotSent):
+            self._pacer.give_back()
+        elif isinstance(disposition, Release):
+            item.request = counted._replace(attempts=request.attempts)
+        else:
+            item.request = counted
+        result = result_of(outcome, disposition)
+        self._emit(Attempted(self._plan.service, result, self._clock.now() - started, queued))
+        return disposition
+
+    def _key_waits(self, item: Item) -> float:
+        return 0.0 if self._key_rate is None else self._key_rate.wait(item.request.key, self._clock.now())
+
+    def _expired(self, request: Request) -> bool:
+        return request.expires_at is not None and self._clock.wall() * 1000 >= request.expires_at
