@@ -40,7 +40,7 @@ def test_what_is_not_done_yet_is_told_to_who_set_it(loaded: Load) -> None:
         services:
           a:
             to: http://a
-            key_rate: 5/s
+            results: {total: 5GiB}
             concurrency: {adaptive: {}}
             delivery: at_most_once
             breaker: {}
@@ -48,12 +48,12 @@ def test_what_is_not_done_yet_is_told_to_who_set_it(loaded: Load) -> None:
     )
     assert [line.partition(": ")[0] for line in not_yet(found)] == [
         "callers",
-        "services.a.key_rate",
+        "services.a.results.total",
         "services.a.concurrency.adaptive",
         "services.a.delivery",
         "services.a.breaker",
     ]
-    assert "services.a.key_rate: accepted, not yet enforced in this version" in not_yet(found)
+    assert "services.a.results.total: accepted, not yet enforced in this version" in not_yet(found)
 
 
 def test_what_holds_anyway_needs_no_word(loaded: Load) -> None:
