@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bufferproxy.errors import LogUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bufferproxy.clock import Clock
@@ -23,7 +23,11 @@ PAGE = 8192
 WAL_CAP = 64 << 20
 """Bytes of write-ahead log from which on the writer waits for readers, to begin it anew."""
 ROOM_CHECK = 0.1
-"""Seconds for which one look at the free space holds."""
+"""Seconds for which one look at the free space holds, and ..."""
+ROOM_WRITTEN = 1 << 20
+"""... bytes after which another one is due."""
+TIGHT = 8 << 20
+"""Free bytes below which the write-ahead log is kept short, however small the reserve is."""
 
 
 class Schema(NamedTuple):
@@ -37,28 +41,56 @@ class Schema(NamedTuple):
     """False for what can be made anew: a power loss may take the last transactions, and never the file."""
 
 
+class Free(NamedTuple):
+    """Bytes that this file could take."""
+
+    disk: int
+    """Free on the disk, when the write-ahead log has been copied into the file."""
+    unused: int
+    """In pages that the file has and does not use."""
+
+
 class Room:
-    """Whether less than `reserve` bytes are free. Belongs to the writer's thread."""
+    """How much of the disk is left. Belongs to the writer's thread.
+
+    What is written takes its place twice: in the write-ahead log at once, and in the file when the log is
+    copied. Neither may fail for want of room: a log that cannot be copied is never begun anew, so that in the
+    end not even what would make room can be written. And a log that was copied keeps its size. So while there
+    is not much left, the log is copied and cut off at every look.
+    """
 
     def __init__(self, path: Path, reserve: int, clock: Clock) -> None:
-        self._folder = path.parent
+        self._path = path
         self._reserve = reserve
         self._clock = clock
         self._checked = float("-inf")
+        self._written = 0
         self._short = False
 
     def now(self) -> float:
         return self._clock.now()
 
-    def is_short(self, connection: Connection) -> bool:
-        """Free for this file are also the pages that it holds and does not use."""
+    def wrote(self, size: int) -> None:
+        self._written += size
+
+    def is_short(self, connection: Connection, cut: Callable[[], object]) -> bool:
+        """Whether less than `reserve` bytes are free. `cut` copies the write-ahead log and cuts it off."""
         now = self.now()
-        if self._reserve and now - self._checked >= ROOM_CHECK:
-            self._checked = now
-            disk = os.statvfs(self._folder)
-            (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
-            self._short = disk.f_bavail * disk.f_frsize + unused * PAGE < self._reserve
+        if now - self._checked >= ROOM_CHECK or self._written >= ROOM_WRITTEN:
+            self._checked, self._written = now, 0
+            free = self._look(connection)
+            if free.disk < max(self._reserve, TIGHT):
+                cut()
+                free = self._look(connection)
+            self._short = self._reserve > 0 and free.disk + free.unused < self._reserve
         return self._short
+
+    def _look(self, connection: Connection) -> Free:
+        disk = os.statvfs(self._path.parent)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
+        owed = max(0, pages * PAGE - self._path.stat().st_size)
+        return Free(disk.f_bavail * disk.f_frsize - owed, unused * PAGE)
 
 
 def sync_folder(folder: Path) -> None:
@@ -132,6 +164,11 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
         raise LogUnusable(
             f"{path} was written by a newer bufferproxy (format {version}, this one knows"
             f" {schema.version}): run that version, or drain the file with it first"
+        )
+    if made and isinstance(version, int) and version < schema.version:
+        raise LogUnusable(
+            f"{path} was written by an older bufferproxy (format {version}, this one knows {schema.version}):"
+            " drain it with that version, then use another file"
         )
     connection.execute(f"PRAGMA page_size={PAGE}")
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")

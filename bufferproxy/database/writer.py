@@ -141,9 +141,12 @@ class Writer:
         """Commits as much as there is room for. Returns what was committed."""
         urgent = [work for work in batch if not work.deferrable]
         upkeep = self._upkeep.due(idle=self._idle)
+        short = self._is_short()
+        if self.dead:
+            return []
         # What the disk has no room for: first upkeep goes overboard, then what may wait.
         plans = [(batch, upkeep), (batch, False), (urgent, False)]
-        if len(urgent) < len(batch) and self._room.is_short(self._connection):
+        if short and len(urgent) < len(batch):
             plans = [(urgent, upkeep), (urgent, False)]
         for works, kept_up in plans:
             if not works and not kept_up:
@@ -159,6 +162,14 @@ class Writer:
                 return works
         return []
 
+    def _is_short(self) -> bool:
+        try:
+            return self._room.is_short(self._connection, self._cut)
+        except (OSError, DatabaseError) as error:
+            if not is_full(error):
+                self.die(error)
+            return True
+
     def _transaction(self, works: Sequence[Work], *, kept_up: bool) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         for work in works:
@@ -166,7 +177,9 @@ class Writer:
         if kept_up:
             self._upkeep.run(self._connection)
         self._connection.execute("COMMIT")
-        self._written += sum(work.size for work in works) + (64 if kept_up else 2) * PAGE
+        written = sum([work.size for work in works]) + (64 if kept_up else 2) * PAGE
+        self._written += written
+        self._room.wrote(written)
         for work in works:
             work.committed()
         if kept_up:
@@ -182,6 +195,11 @@ class Writer:
         _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if pages * PAGE > WAL_CAP:  # somebody was always reading: wait for them, once
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+
+    def _cut(self) -> None:
+        """To no length at all, for else the file keeps the largest that it ever had."""
+        self._written = 0
+        self._guard(lambda: self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
 
     def _close(self) -> None:
         if self.dead is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import count, repeat
 
 from bufferproxy.clock import Clock
 from bufferproxy.database import Connection
-from bufferproxy.errors import AppendRefused, AppendUncertain, LogError, StorageFull
+from bufferproxy.errors import AppendUncertain, LogError, StorageFull
 from bufferproxy.log.contract import Appended, Done
-from bufferproxy.log.sqlite.tables import Row, Table, checksum, insert_rows
+from bufferproxy.log.sqlite.batches import records
+from bufferproxy.log.sqlite.tables import Edge, Table
 from bufferproxy.records import Entry, Position, Record
 
 BATCH_ENTRIES = 4096
@@ -16,8 +19,10 @@ BATCH_BYTES = 8 << 20
 """What one transaction takes at most; the next one follows at once."""
 
 
-Pending = tuple[Table, Entry, bytes, int, Done]
-"""Table, what to append, its headers packed, its size in bytes, and who is to be told."""
+Pending = tuple[Table, Entry, int, Done]
+"""Table, what to append, its size in bytes, and who is to be told."""
+
+_position: Callable[[Iterable[object]], Position] = partial(tuple.__new__, Position)
 
 
 class Inbox:
@@ -49,15 +54,43 @@ class Inbox:
     def take(self) -> list[Pending]:
         """What the next transaction holds. On the writer's thread, while the loop adds to the end."""
         self.busy = False
-        count = size = 0
-        for entry in self.entries[:BATCH_ENTRIES]:
-            count += 1
-            size += entry[3]
-            if size >= BATCH_BYTES:
-                break
-        taken = self.entries[:count]
-        del self.entries[:count]
+        taken = self.entries[:BATCH_ENTRIES]
+        if sum([pending[2] for pending in taken]) > BATCH_BYTES:
+            size = 0
+            for number, pending in enumerate(taken, 1):
+                size += pending[2]
+                if size >= BATCH_BYTES:
+                    del taken[number:]
+                    break
+        del self.entries[: len(taken)]
         return taken
+
+
+class Part:
+    """What one transaction appends to one table."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.entries: list[Entry] = []
+        self.sizes: list[int] = []
+        self.dones: list[Done] = []
+        self.first = 0
+        self.end: Edge = table.tail
+        self.at = 0.0
+
+    def run(self, connection: Connection, at: float) -> None:
+        self.at = at
+        self.first = self.table.tail.offset
+        self.end = self.table.append(connection, self.entries, self.sizes, at)
+
+    def tell_positions(self) -> None:
+        positions = map(_position, zip(repeat(self.table.partition), count(self.first), strict=False))
+        for done, position in zip(self.dones, positions, strict=False):
+            done(position)
+
+    def records(self) -> list[Record]:
+        keys, values, headers = zip(*self.entries, strict=True)
+        return records(self.table.partition, self.first, (keys, values, headers), self.at)
 
 
 class Batch:
@@ -66,84 +99,46 @@ class Batch:
     def __init__(self, inbox: Inbox, clock: Clock, stored: Callable[[Batch, LogError | None], None]) -> None:
         self.deferrable = inbox.deferrable
         self.size = 0
-        self.entries: list[Pending] | None = None
-        self.firsts: dict[Table, int] = {}
-        self._tails: dict[Table, tuple[int, int]] = {}
+        self._parts: dict[Table, Part] | None = None
         self._inbox = inbox
         self._clock = clock
         self._stored = stored
-        self._at = 0.0
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """By table. Asked for the first time, it looks for what waits."""
+        if self._parts is None:
+            self._parts = {}
+            for table, entry, size, done in self._inbox.take():
+                part = self._parts.get(table)
+                if part is None:
+                    part = self._parts[table] = Part(table)
+                part.entries.append(entry)
+                part.sizes.append(size)
+                part.dones.append(done)
+            self.size = sum([sum(part.sizes) for part in self._parts.values()])
+        return list(self._parts.values())
 
     def run(self, connection: Connection) -> None:
-        if self.entries is None:
-            self.entries = self._inbox.take()
-            self.size = sum([entry[3] for entry in self.entries])
-        for table, rows in self._rows(self.entries).items():
-            insert_rows(connection, table, rows)
-            if table.keep.compact:
-                newest = {row[4]: row[0] for row in rows if row[4] is not None}
-                connection.executemany(table.supersede, newest.items())
-
-    def _rows(self, entries: list[Pending]) -> dict[Table, list[Row]]:
-        now = self._at = self._clock.wall()
-        tables: dict[Table, list[Row]] = {}
-        totals: dict[Table, int] = {}
-        for table, (key, value, _), headers, _, _ in entries:
-            rows = tables.get(table)
-            if rows is None:
-                rows = tables[table] = []
-                totals[table] = table.tail_total
-            offset = table.tail + len(rows)
-            totals[table] = total = totals[table] + len(value)
-            rows.append((offset, now, total, checksum(offset, key, headers, value), key, headers, value))
-        self.firsts = {table: table.tail for table in tables}
-        self._tails = {table: (rows[-1][0] + 1, totals[table]) for table, rows in tables.items()}
-        return tables
+        now = self._clock.wall()
+        for part in self.parts:
+            part.run(connection, now)
 
     def committed(self) -> None:
-        for table, (tail, total) in self._tails.items():
-            table.tail, table.tail_total = tail, total
+        for part in self.parts:
+            part.table.tail = part.end
 
     def tell(self, error: LogError | None) -> None:
-        if self.entries is None:  # refused before its turn: what waits now is what was meant
-            self.entries = self._inbox.take()
-            self.size = sum([entry[3] for entry in self.entries])
+        parts = self.parts  # refused before its turn: what waits now is what was meant
         self._stored(self, error)
         if error is None:
-            self._tell_positions()
+            for part in parts:
+                part.tell_positions()
         else:
             refusal: Appended = (
                 StorageFull(str(error)) if isinstance(error, StorageFull) else AppendUncertain(str(error))
             )
-            for *_, done in self.entries:
-                done(refusal)
+            for part in parts:
+                for done in part.dones:
+                    done(refusal)
         self._inbox.send()
-
-    def _tell_positions(self) -> None:
-        next_ = dict(self.firsts)
-        for table, _, _, _, done in self.entries or ():
-            offset = next_[table]
-            next_[table] = offset + 1
-            done(Position(table.partition, offset))
-
-    def records(self) -> dict[Table, list[Record]]:
-        """What is durable now, of tables that somebody follows."""
-        found: dict[Table, list[Record]] = {table: [] for table in self.firsts if table.recent.followed}
-        if not found:
-            return found
-        next_ = dict(self.firsts)
-        for table, (key, value, headers), _, _, _ in self.entries or ():
-            offset = next_[table]
-            next_[table] = offset + 1
-            if table in found:
-                found[table].append(Record(table.partition, offset, key, value, headers, self._at))
-        return found
-
-    @property
-    def ends(self) -> dict[Table, int]:
-        """Where the touched tables end with this batch."""
-        return {table: tail for table, (tail, _) in self._tails.items()}
-
-
-def closed() -> AppendRefused:
-    return AppendRefused("the log is closed")

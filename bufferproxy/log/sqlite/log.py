@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from bufferproxy.clock import Clock, SystemClock
@@ -10,9 +11,9 @@ from bufferproxy.database import Connection, Database, Fatal, end_process, open_
 from bufferproxy.errors import AppendRefused, LogError, LogUnavailable, LogUnusable, StorageFull
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, LogReader, LogTail, Topic
 from bufferproxy.log.local import Readers
-from bufferproxy.log.sqlite import reads, tables
+from bufferproxy.log.sqlite import catalog, reads
 from bufferproxy.log.sqlite.appends import Batch, Inbox
-from bufferproxy.log.sqlite.tables import DamagedRecord, Table, pack_headers
+from bufferproxy.log.sqlite.tables import Damaged, Table
 from bufferproxy.log.sqlite.trim import Trimmer
 from bufferproxy.log.topics import holds_fresh_requests
 from bufferproxy.records import Entry, Partition, Position, Record
@@ -20,14 +21,17 @@ from bufferproxy.records import Entry, Partition, Position, Record
 QUEUE_BYTES = 64 << 20
 """What may wait for its transaction; more is refused at once."""
 
+BESIDE = 64
+"""Bytes that count for a record, however short it is: sizes and places of its fields."""
+
 
 class SqliteLog(Log):
     """Made by `open_sqlite`."""
 
     durability = "committed and fsynced (SQLite WAL, synchronous=FULL)"
 
-    def __init__(self, tables_: dict[Partition, Table], trimmer: Trimmer, clock: Clock) -> None:
-        self._tables = tables_
+    def __init__(self, tables: dict[Partition, Table], trimmer: Trimmer, clock: Clock) -> None:
+        self._tables = tables
         self._trimmer = trimmer
         self._clock = clock
         self._counts: dict[str, int] = {}
@@ -39,7 +43,7 @@ class SqliteLog(Log):
     async def attach(self, database: Database) -> None:
         """The rest of the construction: loads what the file holds."""
         self.database = database
-        incarnation, found, self._committed = await database.transact(tables.load)
+        incarnation, found, self._committed = await database.transact(catalog.load)
         for table in found:
             self._add(table)
         self._readers = Readers(self, incarnation, self._clock)
@@ -56,8 +60,7 @@ class SqliteLog(Log):
             done(AppendRefused(f"{partition} does not exist"))
             return
         key, value, headers = entry
-        packed = pack_headers(headers)
-        size = len(value) + len(packed) + (len(key) if key else 0)
+        size = BESIDE + len(value) + sum(map(len, chain.from_iterable(headers))) + (len(key) if key else 0)
         if size > table.max_bytes:
             done(AppendRefused(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
         elif self._queued + size > QUEUE_BYTES:
@@ -67,18 +70,19 @@ class SqliteLog(Log):
         else:
             self._queued += size
             inbox = self._inboxes[table.deferrable]
-            inbox.entries.append((table, entry, packed, size, done))
+            inbox.entries.append((table, entry, size, done))
             if not inbox.busy:
                 inbox.send()
 
     def _decided(self, batch: Batch, error: LogError | None) -> None:
         """Before the batch tells who submitted: readers see what they are told of."""
         self._queued -= batch.size
-        for table, end in batch.ends.items():
-            table.end = end
-        if error is None:
-            for table, records in batch.records().items():
-                table.recent.add(records)
+        if error is not None:
+            return
+        for part in batch.parts:
+            part.table.end = part.end.offset
+            if part.table.recent.followed:
+                part.table.recent.add(part.records())
         self._readers.wake()
 
     def partitions(self, topic: str) -> int:
@@ -127,7 +131,7 @@ class SqliteLog(Log):
         if missing and not create:
             raise LogUnusable(f"no topic {', '.join(missing)}: run `bufferproxy topics create`")
         if create:
-            for table in await self.database.transact(lambda connection: tables.create(connection, topics)):
+            for table in await self.database.transact(lambda connection: catalog.create(connection, topics)):
                 self._add(table)
         for topic in topics:
             for number in range(self._counts[topic.name]):
@@ -174,7 +178,7 @@ class SqliteLog(Log):
         return self._counts[topic]
 
     def committed(self, group: str, partition: Partition) -> int:
-        return max(self._committed.get((group, partition), 0), self._tables[partition].start)
+        return max(self._committed.get((group, partition), 0), self._tables[partition].start.offset)
 
     async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
         self._check()
@@ -223,11 +227,11 @@ class SqliteLog(Log):
         wanted = [(self._tables[partition], offset) for partition, offset in offsets.items()]
         try:
             return await self.database.read(lambda connection: reads.scan(connection, wanted, limit))
-        except DamagedRecord as damaged:
-            table = self._tables[damaged.partition]
+        except Damaged as damaged:
+            them = "them all" if damaged.several else "it"
             raise LogUnusable(
-                f"{self.database.path}: {damaged} (row {damaged.offset} of table records_{table.id}):"
-                " stop, and restore the file from a copy, or delete that row with sqlite3 to go on without it"
+                f"{self.database.path}: {damaged} ({damaged.row}): stop, and restore the file from a copy, or"
+                f" delete that row with sqlite3 to go on without {them}"
             ) from damaged
 
     def _check(self) -> None:
@@ -252,7 +256,7 @@ async def open_sqlite(
     trimmer = Trimmer(by_partition, clock)
     log = SqliteLog(by_partition, trimmer, clock)
     database = await open_database(
-        path, tables.SCHEMA, reserve=reserve, fatal=fatal, upkeep=trimmer, clock=clock
+        path, catalog.SCHEMA, reserve=reserve, fatal=fatal, upkeep=trimmer, clock=clock
     )
     try:
         await log.attach(database)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bufferproxy.database import Connection
 from bufferproxy.log.contract import Lag
-from bufferproxy.log.sqlite.tables import Table, record_of
+from bufferproxy.log.sqlite.tables import Edge, Table
 from bufferproxy.records import Partition, Record
 
 SCAN_BYTES = 4 << 20
@@ -22,14 +22,8 @@ def scan(
     for table, offset in wanted:
         if limit <= 0 or room <= 0:
             break
-        records: list[Record] = []
-        cursor = connection.execute(table.select, (offset, limit))
-        for row in cursor:
-            records.append(record_of(table.partition, row))
-            room -= len(row[5])
-            if room <= 0:
-                break
-        cursor.close()  # else its snapshot would hold up the write-ahead log
+        # Below `start` there may be settled records still: those of a batch with others that are not.
+        records, room = table.scan(connection, max(offset, table.start.offset), limit, room)
         found[table.partition] = records
         limit -= len(records)
     return found
@@ -45,31 +39,16 @@ def lag(connection: Connection, group: str, tables: Iterable[Table]) -> Mapping[
 
 
 def _lag(connection: Connection, group: str, table: Table) -> Lag:
-    start, start_total = connection.execute(
-        "SELECT start, start_total FROM partitions WHERE id = ?", (table.id,)
-    ).fetchone()
-    last = connection.execute(
-        f"SELECT offset + 1, total FROM records_{table.id} ORDER BY offset DESC LIMIT 1"  # noqa: S608
-    ).fetchone()
-    end, total = last or (start, start_total)
+    start = Edge(
+        *connection.execute("SELECT start, start_total FROM partitions WHERE id = ?", (table.id,)).fetchone()
+    )
+    end = table.last(connection) or start
     row = connection.execute(
         'SELECT next FROM offsets WHERE "group" = ? AND partition = ?', (group, table.id)
     ).fetchone()
-    committed = max(row[0], start) if row else start
-    if table.keep.compact:  # with holes, so they have to be counted
-        records, size = connection.execute(
-            f"SELECT count(*), coalesce(sum(length(value)), 0) FROM records_{table.id}"  # noqa: S608
-            " WHERE offset >= ?",
-            (committed,),
-        ).fetchone()
-        return Lag(start, committed, end, records, size)
-    settled = start_total if committed == start else _total_below(connection, table, committed)
-    return Lag(start, committed, end, end - committed, total - settled)
-
-
-def _total_below(connection: Connection, table: Table, offset: int) -> int:
-    (total,) = connection.execute(
-        f"SELECT total FROM records_{table.id} WHERE offset = ?",  # noqa: S608
-        (offset - 1,),
-    ).fetchone()
-    return int(total)
+    committed = start
+    if row is not None and row[0] > start.offset:
+        total = end.total if row[0] == end.offset else table.total_below(connection, row[0])
+        committed = Edge(row[0], start.total if total is None else total)
+    records, size = table.lag(connection, committed, end)
+    return Lag(start.offset, committed.offset, end.offset, records, size)

@@ -1,14 +1,16 @@
--- Format 1. Every partition has a table of its own, `records_<id>`, made by tables.py: appends then always
--- go to the right edge of a tree (measured: twice as many a second as in one table for all), and what is
--- settled leaves whole pages behind.
+-- Format 2. Every partition has a table of its own, made by catalog.py: `batches_<id>`, or `records_<id>` where
+-- the topic is compact. Appends then always go to the right edge of a tree, and what is settled leaves whole
+-- pages behind.
 
 CREATE TABLE topics (
   id          INTEGER PRIMARY KEY,
   name        TEXT NOT NULL UNIQUE,
-  partitions  INTEGER NOT NULL
+  partitions  INTEGER NOT NULL,
+  compact     INTEGER NOT NULL
 );
 
--- `start`: no record below it is kept. `start_total`: bytes of all values that were ever stored below it.
+-- `start`: no record below it is kept, though its batch may be. `start_total`: bytes of all values that were
+-- ever stored below it.
 CREATE TABLE partitions (
   id           INTEGER PRIMARY KEY,
   topic        INTEGER NOT NULL REFERENCES topics (id),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from bufferproxy.clock import Clock
 from bufferproxy.database import PAGE, Connection
-from bufferproxy.log.sqlite.tables import Table, pack_headers
+from bufferproxy.log.sqlite.tables import Edge, Table
 from bufferproxy.records import Partition
 
 BUDGET = 0.002
@@ -31,8 +31,6 @@ SPARE = 16 << 20
 VACUUM = 32
 """Pages given back between two looks at the clock."""
 
-_NO_HEADERS = pack_headers(())
-
 
 class Trimmer:
     """The database's upkeep."""
@@ -47,16 +45,14 @@ class Trimmer:
         self._aged: list[Table] = []
         self._swept: dict[Table, int] = {}
         self._unused = 1  # unknown, so worth a look
-        self._trimmed: list[tuple[Table, int, int]] = []
+        self._trimmed: list[tuple[Table, Edge]] = []
 
     # --- what the database asks
 
     def due(self, *, idle: bool) -> bool:
         if self._clock.now() - self._age_checked >= AGE_CHECK:
             self._age_checked = self._clock.now()
-            self._aged = [
-                t for t in tuple(self._tables.values()) if t.keep.seconds is not None or t.keep.compact
-            ]
+            self._aged = [t for t in tuple(self._tables.values()) if t.keep.seconds is not None or t.compact]
         idle = idle or self._eager
         least = 1 if idle else WORTH_IT
         return bool(self._aged) or (idle and self._unused > 0) or self._most_settled(least) is not None
@@ -66,7 +62,7 @@ class Trimmer:
         self._trimmed.clear()
         table = self._most_settled(1)
         if table is not None:
-            self._drop_below(connection, table, min(table.settled, table.start + self._chunk))
+            self._drop_below(connection, table, min(table.settled, table.start.offset + self._chunk))
             self._adapt(self._clock.now() - began)
         elif self._aged:
             while self._aged and self._clock.now() - began < BUDGET:
@@ -75,11 +71,11 @@ class Trimmer:
             self._give_back(connection)
 
     def committed(self) -> None:
-        for table, start, total in self._trimmed:
-            table.start, table.start_total = start, total
-            if start >= table.settled:
+        for table, start in self._trimmed:
+            table.start = start
+            if start.offset >= table.settled:
                 self._behind.discard(table)
-            if start < table.settled:  # also when the loop has just moved it
+            if start.offset < table.settled:  # also when the loop has just moved it
                 self._behind.add(table)
         self._trimmed.clear()
 
@@ -100,23 +96,19 @@ class Trimmer:
     def _most_settled(self, least: int) -> Table | None:
         """The partition with the most settled records, at least so many."""
         # A copy, made in one step: the loop adds to the set meanwhile.
-        behind = [table for table in tuple(self._behind) if table.settled - table.start >= least]
-        return max(behind, key=lambda table: table.settled - table.start, default=None)
+        behind = [table for table in tuple(self._behind) if table.settled - table.start.offset >= least]
+        return max(behind, key=lambda table: table.settled - table.start.offset, default=None)
 
     def _drop_below(self, connection: Connection, table: Table, offset: int) -> None:
-        if offset <= table.start:
+        if offset <= table.start.offset:
             return
-        (total,) = connection.execute(
-            f"SELECT max(total) FROM (SELECT total FROM records_{table.id} WHERE offset < ?"  # noqa: S608
-            " ORDER BY offset DESC LIMIT 1)",
-            (offset,),
-        ).fetchone()
-        total = table.start_total if total is None else total
-        connection.execute(f"DELETE FROM records_{table.id} WHERE offset < ?", (offset,))  # noqa: S608
+        total = table.total_below(connection, offset)
+        start = Edge(offset, table.start.total if total is None else total)
+        table.drop_below(connection, offset)
         connection.execute(
-            "UPDATE partitions SET start = ?, start_total = ? WHERE id = ?", (offset, total, table.id)
+            "UPDATE partitions SET start = ?, start_total = ? WHERE id = ?", (*start, table.id)
         )
-        self._trimmed.append((table, offset, total))
+        self._trimmed.append((table, start))
         self._unused = 1
 
     def _adapt(self, took: float) -> None:
@@ -127,40 +119,22 @@ class Trimmer:
             self._chunk = min(MOST, self._chunk * 2)
 
     def _let_age(self, connection: Connection, table: Table) -> None:
-        if table.keep.seconds is not None and table.start < table.tail:
-            too_old = self._clock.wall() - table.keep.seconds
-            offset = self._first_kept(connection, table, too_old)
-            if offset > table.start:
+        if table.keep.seconds is not None and table.start.offset < table.tail.offset:
+            offset = table.first_kept(connection, self._clock.wall() - table.keep.seconds)
+            if offset > table.start.offset:
                 self._drop_below(connection, table, offset)
                 self._aged.append(table)  # and again in the next step, until nothing is too old
                 return
-        if table.keep.compact:
+        if table.compact:
             self._sweep_tombstones(connection, table)
-
-    def _first_kept(self, connection: Connection, table: Table, too_old: float) -> int:
-        """Where the first record lies that is young enough; at most a chunk further than the oldest."""
-        oldest = connection.execute(
-            f"SELECT appended_at FROM records_{table.id} ORDER BY offset LIMIT 1"  # noqa: S608
-        ).fetchone()
-        if oldest is None or oldest[0] >= too_old:
-            return table.start
-        chunk = f"(SELECT * FROM records_{table.id} ORDER BY offset LIMIT ?)"  # noqa: S608
-        young, last = connection.execute(
-            f"SELECT min(CASE WHEN appended_at >= ? THEN offset END), max(offset) FROM {chunk}",  # noqa: S608
-            (too_old, self._chunk),
-        ).fetchone()
-        return int(last) + 1 if young is None else int(young)
 
     def _sweep_tombstones(self, connection: Connection, table: Table) -> None:
         """One chunk after the other, round and round. The last record stays: it tells where the end is."""
-        begin = self._swept.get(table, table.start)
-        end = min(begin + self._chunk, table.tail - 1)
-        connection.execute(
-            f"DELETE FROM records_{table.id} WHERE offset >= ? AND offset < ?"  # noqa: S608
-            " AND length(value) = 0 AND headers = ? AND appended_at < ?",
-            (begin, end, _NO_HEADERS, self._clock.wall() - TOMBSTONES),
-        )
-        self._swept[table] = end if end < table.tail - 1 else table.start
+        begin = self._swept.get(table, table.start.offset)
+        last = table.tail.offset - 1
+        end = min(begin + self._chunk, last)
+        table.sweep(connection, begin, end, self._clock.wall() - TOMBSTONES)
+        self._swept[table] = end if end < last else table.start.offset
 
     def _give_back(self, connection: Connection) -> None:
         began = self._clock.now()

@@ -55,10 +55,21 @@ async def test_another_process_is_told_who_holds_the_file(tmp_path: Path) -> Non
 async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     await (await filled(tmp_path / "log.db", b"kept")).close()
     with sqlite3.connect(tmp_path / "log.db") as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("PRAGMA user_version=3")
     connection.close()
-    with pytest.raises(LogUnusable, match=r"newer bufferproxy \(format 2, this one knows 1\)"):
+    with pytest.raises(LogUnusable, match=r"newer bufferproxy \(format 3, this one knows 2\)"):
         await open_sqlite(tmp_path / "log.db")
+
+
+async def test_a_file_of_an_older_version_is_left_alone(tmp_path: Path) -> None:
+    await (await filled(tmp_path / "log.db", b"kept")).close()
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    before = (tmp_path / "log.db").read_bytes()
+    with pytest.raises(LogUnusable, match=r"older bufferproxy \(format 1, this one knows 2\): drain it"):
+        await open_sqlite(tmp_path / "log.db")
+    assert (tmp_path / "log.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("version", [0, 1])
@@ -111,7 +122,7 @@ async def test_a_record_that_changed_on_disk_is_named_and_never_returned(tmp_pat
     path.write_bytes(content.replace(b"second-second", b"second-sEcond"))
     log = await open_sqlite(path)
     with pytest.raises(
-        LogUnusable, match=r"log\.db: record 1 of bufferproxy\.auth\.requests.*records_1"
+        LogUnusable, match=r"log\.db: record 1 of bufferproxy\.auth\.requests.*row 1 of table batches_1"
     ) as told:
         await log.read(Position(PARTITION, 0), 10)
     assert "partition 0" in str(told.value)

@@ -127,6 +127,50 @@ async def test_the_reserve_is_for_settling(small_disk: Path) -> None:
     await log.close()
 
 
+async def test_the_write_ahead_log_does_not_keep_the_room_that_settling_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds as much as the file when the disk is half full, and keeps its size when it has been copied."""
+
+    def statvfs(folder: Path) -> os.statvfs_result:
+        left = (16 << 20) - sum(file.stat().st_size for file in folder.iterdir() if file.suffix != ".db-shm")
+        return os.statvfs_result((4096, 4096, 4096, left // 4096, left // 4096, 0, 0, 0, 0, 255))
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    log = await opened(tmp_path / "log.db", reserve=8 << 20)
+    stored = await fill(log, REQUESTS)
+    assert stored > 40
+    await settle(await join(log), log, stored)
+    async with asyncio.timeout(5):
+        while isinstance(await tried(log), StorageFull):  # one look holds for a tenth of a second
+            pass
+    await log.close()
+
+
+async def tried(log: SqliteLog) -> Position | AppendRefused:
+    try:
+        return await log.append(REQUESTS, Entry(None, b"room again", ()))
+    except AppendRefused as refused:
+        return refused
+
+
+async def test_what_was_refused_is_no_place_to_read_on_from(log: SqliteLog) -> None:
+    """What a full disk undid has no offsets: a reader at the end gets what is stored there afterwards."""
+    tail = await log.tail({REQUESTS: 0})
+    await log.append(REQUESTS, Entry(None, b"before", ()))
+    assert [record.value for record in await tail.fetch()] == [b"before"]
+    fetch = asyncio.ensure_future(tail.fetch())
+    await log.database.transact(lambda c: c.execute("PRAGMA max_page_count=1").fetchone())
+    for _ in range(3):
+        with pytest.raises(StorageFull):
+            await log.append(REQUESTS, Entry(None, bytes(100_000), ()))
+    await log.database.transact(lambda c: c.execute("PRAGMA max_page_count=1000000").fetchone())
+    await log.append(REQUESTS, Entry(None, b"after", ()))
+    async with asyncio.timeout(5):
+        assert [record.value for record in await fetch] == [b"after"]
+    await log.close()
+
+
 async def test_what_a_full_disk_refused_is_not_there_after_a_restart(small_disk: Path) -> None:
     log = await opened(small_disk / "log.db")
     ballast = small_disk / "ballast"

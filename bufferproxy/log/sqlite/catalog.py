@@ -1,0 +1,72 @@
+"""Which topics and partitions the file has, and what groups have committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bufferproxy.database import Connection, Schema
+from bufferproxy.errors import LogUnusable
+from bufferproxy.log.contract import Topic
+from bufferproxy.log.sqlite import batch_table, row_table
+from bufferproxy.log.sqlite.batch_table import BatchTable
+from bufferproxy.log.sqlite.row_table import RowTable
+from bufferproxy.log.sqlite.tables import Edge, Table
+from bufferproxy.records import Partition
+
+SCHEMA = Schema(
+    application=0x62756670,  # "bufp"
+    version=2,
+    script=Path(__file__).with_name("schema.sql").read_text(encoding="utf-8"),
+)
+
+
+def load(connection: Connection) -> tuple[int, list[Table], dict[tuple[str, Partition], int]]:
+    """This time's incarnation, all tables, and what every group has committed."""
+    connection.execute("UPDATE incarnations SET number = number + 1")
+    (incarnation,) = connection.execute("SELECT number FROM incarnations").fetchone()
+    tables: dict[int, Table] = {}
+    for id_, name, compact, number, start, total in connection.execute(
+        "SELECT partitions.id, name, compact, number, start, start_total"
+        " FROM partitions JOIN topics ON topics.id = topic ORDER BY partitions.id"
+    ):
+        kind = RowTable if compact else BatchTable
+        tables[id_] = kind(id_, Partition(name, number), Edge(start, total))
+    for table in tables.values():
+        table.open(connection)
+    committed = {
+        (group, tables[id_].partition): offset
+        for group, id_, offset in connection.execute('SELECT "group", partition, next FROM offsets')
+    }
+    return incarnation, list(tables.values()), committed
+
+
+def create(connection: Connection, topics: Iterable[Topic]) -> list[Table]:
+    """Makes the topics that are missing, with their tables. Raises LogUnusable."""
+    made: list[Table] = []
+    for topic in topics:
+        row = connection.execute("SELECT compact FROM topics WHERE name = ?", (topic.name,)).fetchone()
+        if row is None:
+            made.extend(_create(connection, topic))
+        elif topic.keep.compact and not row[0]:
+            raise LogUnusable(f"{topic.name} was made to keep every record: drain it, and use another file")
+    return made
+
+
+def _create(connection: Connection, topic: Topic) -> Iterable[Table]:
+    cursor = connection.execute(
+        "INSERT INTO topics (name, partitions, compact) VALUES (?, ?, ?)",
+        (topic.name, topic.partitions, topic.keep.compact),
+    )
+    for number in range(topic.partitions):
+        id_ = connection.execute(
+            "INSERT INTO partitions (topic, number) VALUES (?, ?)", (cursor.lastrowid, number)
+        ).lastrowid
+        assert id_ is not None  # noqa: S101 - an INSERT has one
+        partition = Partition(topic.name, number)
+        if topic.keep.compact:
+            row_table.create(connection, id_)
+            yield RowTable(id_, partition, Edge(0, 0))
+        else:
+            batch_table.create(connection, id_)
+            yield BatchTable(id_, partition, Edge(0, 0))
