@@ -29,13 +29,15 @@ class Committer:
         """Commit what has moved (in `among`, or anywhere). What cannot be committed now is kept for the next
         time. So is what is refused: either it was granted anew meanwhile, and counts under its new epoch, or
         it belongs to somebody else, and `lost` will come and make us forget it."""
-        offsets = self._holding.committable(among)
-        if not offsets:
+        commits = self._holding.committable(among)
+        if not commits:
             return
+        offsets = {partition: (epoch, offset) for partition, (epoch, offset, _) in commits.items()}
+        marks = {partition: commit.marks for partition, commit in commits.items()}
         try:
-            self._holding.not_committed(await self._reader.commit(offsets))
+            self._holding.not_committed(await self._reader.commit(offsets, marks))
         except LogUnavailable:
-            self._holding.not_committed(offsets)
+            self._holding.not_committed(commits)
         except BaseException:
-            self._holding.not_committed(offsets)
+            self._holding.not_committed(commits)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from bufferproxy.drain.marks import decode, encode
 from bufferproxy.drain.window import Window
 from bufferproxy.log.contract import Lease
 from bufferproxy.records import Partition, Record
@@ -17,6 +18,12 @@ class Bounds(NamedTuple):
     open: int
     size: int = 16 << 20
     spread: int = 100_000
+
+
+class Commit(NamedTuple):
+    epoch: int
+    offset: int
+    marks: str
 
 
 class Gate:
@@ -47,7 +54,8 @@ class Holding:
         for partition, lease in leases.items():
             window = self._windows.get(partition)
             if window is None:
-                self._windows[partition] = Window(lease.committed, lease.epoch)
+                marks = decode(lease.marks, lease.committed)
+                self._windows[partition] = Window(lease.committed, lease.epoch, marks)
                 self._bounds_of[partition] = self._bounds(partition)
             else:
                 window.epoch = lease.epoch
@@ -94,8 +102,8 @@ class Holding:
         """False when the partition has left us since: then there is nothing to commit."""
         if self._windows.get(partition) is not window:
             return False
-        if window.settle(offset):
-            self._moved.add(partition)
+        window.settle(offset)
+        self._moved.add(partition)
         if partition in self._full:
             open_, size, spread = self._bounds_of[partition]
             if len(window) <= open_ // 2 and window.size <= size // 2 and window.spread <= spread // 2:
@@ -104,14 +112,17 @@ class Holding:
                     self.gate.resume(partition)
         return True
 
-    def committable(self, among: Collection[Partition] | None = None) -> dict[Partition, tuple[int, int]]:
-        """(epoch, next offset) of what has moved since it was last asked for."""
+    def committable(self, among: Collection[Partition] | None = None) -> dict[Partition, Commit]:
+        """What to commit of partitions of which something was settled since it was last asked for."""
         moved = set(self._moved) if among is None else self._moved & set(among)
         self._moved -= moved
-        return {
-            partition: (self._windows[partition].epoch, self._windows[partition].committable)
-            for partition in moved
-        }
+        found = {}
+        for partition in moved:
+            window = self._windows[partition]
+            found[partition] = Commit(
+                window.epoch, window.committable, encode(window.marks(), window.committable)
+            )
+        return found
 
     def not_committed(self, partitions: Collection[Partition]) -> None:
         """A commit failed: these are to be committed again."""

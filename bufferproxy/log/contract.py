@@ -25,10 +25,13 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from bufferproxy.errors import AppendRefused, AppendUncertain
 from bufferproxy.records import Entry, Partition, Position, Record
+
+NO_MARKS: Mapping[Partition, str] = MappingProxyType({})
 
 PAGE = 500
 """Records that are read at a time where all of a partition are looked through."""
@@ -138,9 +141,12 @@ class LogReader(ABC):
         """The offset to commit when everything up to `record` is settled."""
 
     @abstractmethod
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> Collection[Partition]:
-        """Commit partition -> (epoch, next offset). Returns the partitions whose lease is lost: nothing
-        changed there. Raises LogUnavailable: it may or may not have been committed."""
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str] = NO_MARKS
+    ) -> Collection[Partition]:
+        """Commit partition -> (epoch, next offset), and what `marks` (at most 3 KiB each, see `Lease.marks`)
+        tell beside it. The same offset again replaces its marks. Returns the partitions whose lease is lost:
+        nothing changed there. Raises LogUnavailable: it may or may not have been committed."""
 
     @abstractmethod
     def pause(self, partition: Partition) -> None:

@@ -71,10 +71,11 @@ class Group:
     def __init__(
         self,
         partitions: Mapping[str, int],
-        committed: Callable[[Partition], int],
+        committed: Callable[[Partition], tuple[int, str]],
         epochs: itertools.count[int],
         clock: Clock,
     ) -> None:
+        """`committed`: the next offset, and its marks."""
         self._partitions = partitions
         self._committed = committed
         self._epochs = epochs
@@ -115,7 +116,7 @@ class Group:
         for member in self._members:
             numbers = [number for number, target in wanted.items() if target is member]
             leases = {
-                partition: Lease(next(self._epochs), self._committed(partition))
+                partition: Lease(next(self._epochs), *self._committed(partition))
                 for partition in self._all(numbers)
             }
             if not leases:

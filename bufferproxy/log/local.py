@@ -10,7 +10,7 @@ import itertools
 from typing import TYPE_CHECKING, Protocol
 
 from bufferproxy.errors import LogUnavailable
-from bufferproxy.log.contract import LeaseListener, LogReader, LogTail
+from bufferproxy.log.contract import NO_MARKS, LeaseListener, LogReader, LogTail
 from bufferproxy.log.leases import Group, Member
 
 if TYPE_CHECKING:
@@ -34,8 +34,12 @@ class Store(Protocol):
 
     def committed(self, group: str, partition: Partition) -> int: ...
 
-    async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
-        """Commits next offsets; one below what is committed already changes nothing."""
+    def marks(self, group: str, partition: Partition) -> str:
+        """What was told with `committed`."""
+        ...
+
+    async def commit(self, group: str, commits: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commits next offsets with their marks; one below what is committed already changes nothing."""
         ...
 
     async def scan(
@@ -138,10 +142,16 @@ class LocalReader(LogReader):
     def after(self, record: Record) -> int:
         return record.offset + 1
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> Collection[Partition]:
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str] = NO_MARKS
+    ) -> Collection[Partition]:
         epochs = self._member.epochs
         lost = {partition for partition, (epoch, _) in offsets.items() if epochs.get(partition) != epoch}
-        good = {partition: offset for partition, (_, offset) in offsets.items() if partition not in lost}
+        good = {
+            partition: (offset, marks.get(partition, ""))
+            for partition, (_, offset) in offsets.items()
+            if partition not in lost
+        }
         if good:
             await self._store.commit(self._name, good)
         return lost
@@ -216,8 +226,8 @@ class Readers:
         if name not in self._groups:
             partitions = {topic: self._store.count(topic) for topic in topics}
 
-            def committed(partition: Partition) -> int:
-                return self._store.committed(name, partition)
+            def committed(partition: Partition) -> tuple[int, str]:
+                return self._store.committed(name, partition), self._store.marks(name, partition)
 
             self._groups[name] = wanted, Group(partitions, committed, self._epochs, self._clock)
         known, group = self._groups[name]

@@ -58,6 +58,7 @@ class Memory:
         self.topics: dict[str, Topic] = {}
         self.partitions: dict[Partition, Stored] = {}
         self.committed: dict[tuple[str, Partition], int] = {}
+        self.marks: dict[tuple[str, Partition], tuple[int, str]] = {}
         self.incarnation = 0
 
 
@@ -178,11 +179,17 @@ class MemoryLog(Log):
         stored = self._memory.partitions[partition]
         return max(self._memory.committed.get((group, partition), 0), stored.start)
 
-    async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
+    def marks(self, group: str, partition: Partition) -> str:
+        offset, marks = self._memory.marks.get((group, partition), (0, ""))
+        return marks if offset == self.committed(group, partition) else ""
+
+    async def commit(self, group: str, commits: Mapping[Partition, tuple[int, str]]) -> None:
         self._check()
-        for partition, offset in offsets.items():
+        for partition, (offset, marks) in commits.items():
             reached = min(max(self.committed(group, partition), offset), self.end(partition))
             self._memory.committed[group, partition] = reached
+            if reached == offset:
+                self._memory.marks[group, partition] = offset, marks
 
     async def scan(
         self, offsets: Mapping[Partition, int], limit: int

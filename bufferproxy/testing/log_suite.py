@@ -339,6 +339,31 @@ class Leasing(_Suite):
         assert not await member.commit(records[2])
         assert (await world.lag(partition)).committed == member.reader.after(records[7])
 
+    async def test_marks_go_with_their_commit_to_the_next_holder(self, world: World) -> None:
+        partition = await world.partition()
+        await world.append(partition, *numbered(10))
+        member = await world.join(partition.topic)
+        records = await member.take(10)
+        assert member.holding.leases[partition].marks == ""
+
+        async def commit(record: Record, marks: str) -> None:
+            offset = (member.holding.leases[partition].epoch, member.reader.after(record))
+            assert not await member.reader.commit({partition: offset}, {partition: marks})
+
+        await commit(records[4], "1;first")
+        await commit(records[4], "1;" + "x" * 3000)
+        await commit(records[2], "1;behind")
+        await world.leave(member)
+        next_ = await world.join(partition.topic)
+        await next_.holds(1)
+        lease = next_.holding.leases[partition]
+        assert (lease.committed, lease.marks) == (member.reader.after(records[4]), "1;" + "x" * 3000)
+        await next_.commit(records[6])
+        await world.leave(next_)
+        last = await world.join(partition.topic)
+        await last.holds(1)
+        assert last.holding.leases[partition].marks == ""
+
     async def test_commits_that_overtake_each_other_leave_the_highest(self, world: World) -> None:
         partition = await world.partition()
         await world.append(partition, *numbered(40))

@@ -30,31 +30,35 @@ PATIENCE = 8.0
 """Seconds within which a commit is tried again."""
 PAUSE = 0.05
 
+_Commit = tuple[int, str]
+"""The next offset, and its marks."""
+_NOTHING: _Commit = (-1, "")
+
 
 class Commits:
     def __init__(self, consumer: Any, leases: Mapping[Partition, Lease]) -> None:
         self._consumer = consumer
         self._leases = leases
-        self._wanted: dict[Partition, int] = {}
-        self._done: dict[Partition, int] = {}
+        self._wanted: dict[Partition, _Commit] = {}
+        self._done: dict[Partition, _Commit] = {}
         self._sending = asyncio.Lock()
 
     def begin(self, leases: Mapping[Partition, Lease]) -> None:
         for partition, lease in leases.items():
-            self._done[partition] = lease.committed
+            self._done[partition] = lease.committed, lease.marks
             self._wanted.pop(partition, None)
 
     def done(self, partition: Partition) -> int:
         """The next offset, as last committed or found."""
-        return self._done[partition]
+        return self._done[partition][0]
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> Collection[Partition]:
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str]
+    ) -> Collection[Partition]:
         """As LogReader.commit."""
         for partition, (epoch, offset) in offsets.items():
-            if self._holds(partition, epoch) and offset > max(
-                self._done[partition], self._wanted.get(partition, 0)
-            ):
-                self._wanted[partition] = offset
+            if self._holds(partition, epoch) and offset >= self._wanted.get(partition, _NOTHING)[0]:
+                self._wanted[partition] = offset, marks.get(partition, "")
         refused: Collection[Partition] = ()
         if self._wanted:
             # Cancelled, the request goes on, and the next one waits for it: they cannot overtake each other.
@@ -94,16 +98,18 @@ class Commits:
                     raise LogUnavailable(f"committing: {describe(failure)}") from failure
                 await asyncio.sleep(PAUSE)
 
-    def _open(self) -> dict[Partition, int]:
+    def _open(self) -> dict[Partition, _Commit]:
         """What is wanted, of what is still held and not committed yet."""
         self._wanted = {
-            partition: offset
-            for partition, offset in self._wanted.items()
-            if partition in self._leases and offset > self._done[partition]
+            partition: commit
+            for partition, commit in self._wanted.items()
+            if partition in self._leases
+            and commit[0] >= self._done[partition][0]
+            and commit != self._done[partition]
         }
         return dict(self._wanted)
 
-    async def _send(self, offsets: Mapping[Partition, int]) -> BaseException | None:
+    async def _send(self, commits: Mapping[Partition, _Commit]) -> BaseException | None:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[BaseException | None] = loop.create_future()
 
@@ -114,7 +120,10 @@ class Commits:
         # One request and its own answer. `commit_async` returns the answer to another question when the
         # coordinator is not known, and `commit` tries again by itself, past the gate.
         coordinator = self._consumer._coordinator
-        places = {TopicPartition(*p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        places = {
+            TopicPartition(*partition): OffsetAndMetadata(offset, marks, -1)
+            for partition, (offset, marks) in commits.items()
+        }
         try:
             future = self._consumer._manager.call_soon(coordinator._send_offset_commit_request, places)
         except (KafkaError, RuntimeError) as error:  # the client is closed, or its I/O loop has crashed

@@ -24,7 +24,7 @@ from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
 
 from bufferproxy.errors import LogUnavailable
-from bufferproxy.log.contract import Lease, LeaseListener, LogReader
+from bufferproxy.log.contract import NO_MARKS, Lease, LeaseListener, LogReader
 from bufferproxy.log.kafka.assignor import CooperativeRanges
 from bufferproxy.log.kafka.commits import Commits
 from bufferproxy.log.kafka.feed import Feed
@@ -106,10 +106,12 @@ class KafkaReader(LogReader):
     def after(self, record: Record) -> int:
         return record.offset + 1
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> Collection[Partition]:
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str] = NO_MARKS
+    ) -> Collection[Partition]:
         if self.closed:
             raise LogUnavailable("the reader is closed")
-        return await self._commits.commit(offsets)
+        return await self._commits.commit(offsets, marks)
 
     def pause(self, partition: Partition) -> None:
         with self._poller.held:
@@ -176,9 +178,8 @@ class KafkaReader(LogReader):
             starts = self._consumer.beginning_offsets(fresh, timeout_ms=ASK * 1000)
             leases = {}
             for place in fresh:
-                committed = self._consumer.committed(place, timeout_ms=ASK * 1000)
-                # A committed offset may have expired, or records been deleted: the first kept one is a floor.
-                leases[place] = Lease(self._epoch, max(committed or 0, starts[place]))
+                committed = self._consumer.committed(place, metadata=True, timeout_ms=ASK * 1000)
+                leases[place] = _lease(self._epoch, committed, starts[place])
             for place, lease in leases.items():
                 self._consumer.seek(place, lease.committed)
         self._fresh.clear()
@@ -250,3 +251,11 @@ class KafkaReader(LogReader):
         for partition in partitions:
             self._leases.pop(partition, None)
             self._paused.discard(partition)
+
+
+def _lease(epoch: int, committed: Any, start: int) -> Lease:
+    """`committed` is None, or has an offset and metadata. It may have expired, or records been deleted: the
+    first kept one is a floor."""
+    if committed is None or committed.offset < start:
+        return Lease(epoch, start)
+    return Lease(epoch, committed.offset, committed.metadata or "")

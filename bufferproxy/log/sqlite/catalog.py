@@ -21,7 +21,7 @@ SCHEMA = Schema(
 )
 
 
-def load(connection: Connection) -> tuple[int, list[Table], dict[tuple[str, Partition], int]]:
+def load(connection: Connection) -> tuple[int, list[Table], dict[tuple[str, Partition], tuple[int, str]]]:
     """This time's incarnation, all tables, and what every group has committed."""
     connection.execute("UPDATE incarnations SET number = number + 1")
     (incarnation,) = connection.execute("SELECT number FROM incarnations").fetchone()
@@ -35,8 +35,10 @@ def load(connection: Connection) -> tuple[int, list[Table], dict[tuple[str, Part
     for table in tables.values():
         table.open(connection)
     committed = {
-        (group, tables[id_].partition): offset
-        for group, id_, offset in connection.execute('SELECT "group", partition, next FROM offsets')
+        (group, tables[id_].partition): (offset, marks)
+        for group, id_, offset, marks in connection.execute(
+            'SELECT "group", partition, next, marks FROM offsets'
+        )
     }
     return incarnation, list(tables.values()), committed
 

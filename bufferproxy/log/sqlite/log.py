@@ -18,6 +18,9 @@ from bufferproxy.log.sqlite.trim import Trimmer
 from bufferproxy.log.topics import holds_fresh_requests
 from bufferproxy.records import Entry, Partition, Position, Record
 
+_NEVER = (0, "")
+"""What a group has committed that never did."""
+
 QUEUE_BYTES = 64 << 20
 """What may wait for its transaction; more is refused at once."""
 
@@ -35,7 +38,7 @@ class SqliteLog(Log):
         self._trimmer = trimmer
         self._clock = clock
         self._counts: dict[str, int] = {}
-        self._committed: dict[tuple[str, Partition], int] = {}
+        self._committed: dict[tuple[str, Partition], tuple[int, str]] = {}
         self._inboxes: dict[bool, Inbox] = {}
         self._queued = 0
         self._closed = False
@@ -178,24 +181,31 @@ class SqliteLog(Log):
         return self._counts[topic]
 
     def committed(self, group: str, partition: Partition) -> int:
-        return max(self._committed.get((group, partition), 0), self._tables[partition].start.offset)
+        offset, _ = self._committed.get((group, partition), _NEVER)
+        return max(offset, self._tables[partition].start.offset)
 
-    async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
+    def marks(self, group: str, partition: Partition) -> str:
+        offset, marks = self._committed.get((group, partition), _NEVER)
+        return marks if offset == self.committed(group, partition) else ""
+
+    async def commit(self, group: str, commits: Mapping[Partition, tuple[int, str]]) -> None:
         self._check()
         reached = {
-            partition: min(offset, self.end(partition))
-            for partition, offset in offsets.items()
+            partition: (min(offset, self.end(partition)), marks)
+            for partition, (offset, marks) in commits.items()
             if offset > self.committed(group, partition)
+            or (offset == self.committed(group, partition) and marks != self.marks(group, partition))
         }
         if not reached:
             return
-        rows = [(group, self._tables[partition].id, offset) for partition, offset in reached.items()]
+        rows = [(group, self._tables[partition].id, *commit) for partition, commit in reached.items()]
         try:
             await self.database.transact(lambda connection: _commit(connection, rows))
         except StorageFull as full:
             raise LogUnavailable(str(full)) from full
-        for partition, offset in reached.items():
-            self._committed[group, partition] = max(offset, self.committed(group, partition))
+        for partition, (offset, marks) in reached.items():
+            if offset >= self.committed(group, partition):
+                self._committed[group, partition] = offset, marks
             if self._tables[partition].keep.committed_by == group:
                 self._trimmer.settled(self._tables[partition], offset)
 
@@ -269,9 +279,11 @@ async def open_sqlite(
     return log
 
 
-def _commit(connection: Connection, rows: Sequence[tuple[str, int, int]]) -> None:
+def _commit(connection: Connection, rows: Sequence[tuple[str, int, int, str]]) -> None:
     connection.executemany(
-        "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = max(next, excluded.next)", rows
+        "INSERT INTO offsets VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET next = excluded.next, marks = excluded.marks WHERE excluded.next >= next",
+        rows,
     )
 
 

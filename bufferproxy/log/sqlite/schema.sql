@@ -20,11 +20,12 @@ CREATE TABLE partitions (
   UNIQUE (topic, number)
 );
 
--- `next`: the offset that the group reads next.
+-- `next`: the offset that the group reads next; `marks`: what was told beside it.
 CREATE TABLE offsets (
   "group"    TEXT NOT NULL,
   partition  INTEGER NOT NULL REFERENCES partitions (id),
   next       INTEGER NOT NULL,
+  marks      TEXT NOT NULL,
   PRIMARY KEY ("group", partition)
 ) WITHOUT ROWID;
 

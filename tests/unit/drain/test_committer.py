@@ -95,7 +95,7 @@ async def test_what_could_not_be_committed_is_committed_the_next_time(
     world = await World().open()
     world.settle(0)
 
-    async def fail(offsets: object) -> None:
+    async def fail(offsets: object, marks: object) -> None:
         raise error
 
     with monkeypatch.context() as broken:

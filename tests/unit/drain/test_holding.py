@@ -73,12 +73,25 @@ def test_without_a_gate_it_only_counts() -> None:
 def test_what_moved_is_committed_once_under_the_epoch_of_now() -> None:
     world = World(Bounds(open=10))
     world.begin(0, 1)
-    world.settle(1)
-    assert world.holding.committable() == {}
     world.settle(0)
     world.holding.grant({P: Lease(2, 0)})
-    assert world.holding.committable() == {P: (2, 2)}
+    assert world.holding.committable() == {P: (2, 1, "")}
     assert world.holding.committable() == {}
+    world.settle(1)
+    assert world.holding.committable() == {P: (2, 2, "")}
+
+
+def test_what_is_done_beyond_an_open_one_is_told_to_the_next_holder() -> None:
+    world = World(Bounds(open=10))
+    world.begin(0, 1, 2)
+    world.settle(1)
+    (commit,) = world.holding.committable().values()
+    assert (commit.epoch, commit.offset) == (1, 0)
+    assert world.holding.committable() == {}
+    world.holding.drop([P])
+    world.holding.grant({P: Lease(2, commit.offset, commit.marks)})
+    begun = [world.holding.begin(Record(P, n, None, b"", (), 1.0), n + 1) is not None for n in range(3)]
+    assert begun == [True, False, True]
 
 
 def test_a_commit_that_failed_is_to_be_done_again() -> None:
