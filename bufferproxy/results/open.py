@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from pathlib import Path
 
@@ -10,18 +11,38 @@ from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.settings import Settings
 from bufferproxy.database import open_database
 from bufferproxy.errors import LogUnusable
-from bufferproxy.results.sqlite_index import SCHEMA, SqliteIndex
+from bufferproxy.results import tables
+from bufferproxy.results.sqlite_index import SqliteIndex
 
 
 async def open_index(settings: Settings, clock: Clock) -> SqliteIndex:
     """Beside an SQLite log, or where `storage.index` says. One that is held by another replica here, or
-    damaged, is not mended but made anew elsewhere: it holds nothing that the log does not."""
+    damaged, or newer, is not mended but made anew elsewhere: it holds nothing that the log does not."""
     if isinstance(settings.log, SqliteLog):
         path = Path(settings.log.path).with_suffix(".index.db")
     else:
         path = Path(settings.storage.index)
     try:
-        return SqliteIndex(await open_database(path, SCHEMA, clock=clock))
+        return await open_file(path, clock)
     except (LogUnusable, OSError):
         folder = Path(tempfile.mkdtemp(prefix="bufferproxy-index-"))
-        return SqliteIndex(await open_database(folder / "index.db", SCHEMA, clock=clock))
+        return await open_file(folder / "index.db", clock)
+
+
+async def open_file(path: Path, clock: Clock) -> SqliteIndex:
+    """One of an older format is removed, and made anew in its place. Raises LogUnusable or OSError."""
+    database = await open_database(path, tables.SCHEMA, clock=clock)
+    try:
+        if await database.read(tables.version) != tables.SCHEMA.version:
+            await database.close()
+            await asyncio.to_thread(_remove, path)
+            database = await open_database(path, tables.SCHEMA, clock=clock)
+        return await SqliteIndex.open(database)
+    except BaseException:
+        await database.close()
+        raise
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)

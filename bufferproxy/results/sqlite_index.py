@@ -1,170 +1,156 @@
-"""The index in a SQLite file. See `index.py` for what it promises."""
+"""The index in a SQLite file. See `index.py` for what it promises, `segments.py` for how ends lie in it, and
+`tables.py` for the file."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 
-from bufferproxy.database import Connection, Database, Schema
+from bufferproxy.database import Connection, Database
 from bufferproxy.errors import LogError, StorageFull
-from bufferproxy.records import ENDS, Partition, Position, State
-from bufferproxy.results.index import Row
+from bufferproxy.records import Partition, Position
+from bufferproxy.results import tables
+from bufferproxy.results.index import Ends, Found, Row, standing
+from bufferproxy.results.segments import parted, spots_in
+from bufferproxy.results.unwritten import Packed, Unwritten
 
-SCHEMA = Schema(
-    application=0x62_70_69_78,  # "bpix"
-    version=1,
-    script="""
-        CREATE TABLE places (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL,
-                             next INTEGER NOT NULL, UNIQUE (topic, partition));
-        CREATE TABLE rows (id TEXT PRIMARY KEY, state TEXT NOT NULL, at INTEGER NOT NULL,
-                           accepted_at INTEGER NOT NULL, attempts INTEGER NOT NULL, place INTEGER,
-                           reply INTEGER, error TEXT, due_at INTEGER, expires_at INTEGER, ended INTEGER)
-                           WITHOUT ROWID;
-        CREATE INDEX rows_ended ON rows (ended) WHERE ended IS NOT NULL;
-    """,
-    synced=False,
-)
+WRITE_AFTER = 1.0
+"""Seconds that ends and rows are gathered: a transaction costs as much for one of them as for hundreds. Who
+asks for one meanwhile is answered from memory; after a crash they are read from the log once more."""
 
-WRITE_AFTER = 0.25
-"""Seconds that rows are gathered: written one batch of the view at a time they would cost as much as the
-results themselves. Who asks for one of them has them written at once."""
-
-WRITE_AT = 4000
-"""Rows that are written without waiting for more."""
-
-_MANY = 32
-"""Rows in one statement: fewer changes between this thread and the loop's (see `log/sqlite/tables.py`)."""
-
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ON_CONFLICT = """
-    ON CONFLICT (id) DO UPDATE SET
-        state = excluded.state, at = excluded.at, attempts = excluded.attempts,
-        place = coalesce(excluded.place, place), reply = coalesce(excluded.reply, reply),
-        error = CASE WHEN rows.ended IS NULL THEN excluded.error ELSE coalesce(excluded.error, error) END,
-        due_at = excluded.due_at, ended = excluded.ended
-    WHERE rows.ended IS NULL OR excluded.ended IS NOT NULL
-"""
-_PUT = f"INSERT INTO rows VALUES {_ROW} {_ON_CONFLICT}"  # noqa: S608 - our own text
-_PUT_MANY = f"INSERT INTO rows VALUES {', '.join([_ROW] * _MANY)} {_ON_CONFLICT}"  # noqa: S608
-_FORGET = "DELETE FROM rows WHERE id IN (SELECT id FROM rows WHERE ended < ? LIMIT 2000)"
+WRITE_AGAIN = 1.0
+"""Seconds until what the disk had no room for is tried again."""
 
 
 class SqliteIndex:
-    def __init__(self, database: Database) -> None:
+    """Made by `open`."""
+
+    def __init__(self, database: Database, places: Mapping[Partition, tuple[int, int]]) -> None:
+        """`places`: partition -> its number in the file, and how far it was read."""
         self._database = database
-        self._rows: list[Row] = []
-        self._offsets: dict[Partition, int] = {}
+        self._offsets = {partition: next_ for partition, (_, next_) in places.items()}
+        self._numbers = {partition: number for partition, (number, _) in places.items()}
+        self._places = {number: partition for partition, number in self._numbers.items()}
+        self._unwritten = Unwritten()
+        self._writing: _Put | None = None
+        """One at a time: a later one that was written while the disk had no room for this one would tell
+        that this one's records were read."""
         self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    @classmethod
+    async def open(cls, database: Database) -> SqliteIndex:
+        """Raises LogUnavailable or LogUnusable."""
+        return cls(database, await database.read(tables.places))
 
     async def offsets(self) -> Mapping[Partition, int]:
-        def select(connection: Connection) -> dict[Partition, int]:
-            found = connection.execute("SELECT topic, partition, next FROM places")
-            return {Partition(topic, number): next_ for topic, number, next_ in found}
+        return self._offsets
 
-        return await self._database.transact(select)
+    def put(self, rows: Sequence[Row], ends: Sequence[Ends], offsets: Mapping[Partition, int]) -> None:
+        for row in rows:
+            self._unwritten.add_row(row)
+        for partition, keys, found, newest in ends:
+            self._unwritten.add_ends(keys, spots_in(self._number(partition), found), newest)
+        self._unwritten.reach(offsets)
+        self._plan()
 
-    def put(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
-        self._rows.extend(rows)
-        self._offsets.update(offsets)
-        if len(self._rows) >= WRITE_AT:
+    def _plan(self) -> None:
+        if self._writing is not None or self._closing:
+            return  # what is being written plans the next one
+        if len(self._unwritten) >= tables.FULL:
             self._write()
-        elif self._timer is None:
+        elif self._timer is None and not self._unwritten.empty:
             self._timer = asyncio.get_running_loop().call_later(WRITE_AFTER, self._write)
 
     def _write(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._offsets:
-            self._database.write(_Put(self._rows, self._offsets, self._again))
-            self._rows, self._offsets = [], {}
+        if self._writing is None and not self._unwritten.empty:
+            packed, self._unwritten = self._unwritten.pack(), Unwritten()
+            places = {
+                partition: (self._number(partition), next_) for partition, next_ in packed.offsets.items()
+            }
+            self._writing = _Put(self, packed, places)
+        if self._writing is not None and self._writing.told.is_set():
+            self._writing.told.clear()
+            self._database.write(self._writing)
 
-    def _again(self, rows: Sequence[Row], offsets: Mapping[Partition, int]) -> None:
-        """They could not be written: with the next ones, then."""
-        self._rows[:0] = rows
-        self._offsets = {**offsets, **self._offsets}
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(1.0, self._write)
+    def written(self, error: LogError | None) -> None:
+        """Told by what was being written."""
+        if error is None:
+            self._writing = None
+            self._plan()
+        elif isinstance(error, StorageFull) and not self._closing:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_AGAIN, self._write)
 
-    async def find(self, id_: str) -> Row | None:
-        def select(connection: Connection) -> Row | None:
-            found = connection.execute(
-                "SELECT state, at, accepted_at, attempts, topic, partition, reply, error, due_at, expires_at"
-                " FROM rows LEFT JOIN places ON number = place WHERE id = ?",
-                (id_,),
-            ).fetchone()
-            if found is None:
-                return None
-            state, at, accepted_at, attempts, topic, partition, reply, error, due_at, expires_at = found
-            position = None if reply is None else Position(Partition(topic, partition), reply)
-            return Row(id_, State(state), at, accepted_at, attempts, position, error, due_at, expires_at)
-
-        # With the writes, in their order: what was put before is found.
-        self._write()
-        return await self._database.transact(select)
+    async def find(self, id_: str) -> Found:
+        key = id_.encode()
+        rows: list[Row | None] = [self._unwritten.row(id_)]
+        spots = self._unwritten.spots(key)
+        if self._writing is not None:
+            rows.append(self._writing.packed.row(id_))
+            spots += self._writing.packed.spots(key)
+        row, written = await self._database.read(lambda connection: tables.look_up(connection, id_, key))
+        for newer in reversed(rows):
+            if newer is not None:
+                row = standing(row, newer)
+        # An end's partition follows from its id, so that the larger offset is the newer one.
+        return Found(row, [self._position(spot) for spot in sorted({*spots, *written}, reverse=True)])
 
     async def forget(self, ended_before: int) -> None:
-        while await self._database.transact(
-            lambda connection: connection.execute(_FORGET, (ended_before,)).rowcount
-        ):
+        self._write()
+        while await self._database.transact(lambda connection: tables.forget(connection, ended_before)):
             pass
 
     async def close(self) -> None:
-        self._write()
+        if self._writing is not None:
+            await self._writing.told.wait()
+        self._closing = True
+        self._write()  # nothing of it, when the disk is full: it is read from the log again
         await self._database.close()
+
+    def _number(self, partition: Partition) -> int:
+        number = self._numbers.get(partition)
+        if number is None:
+            number = max(self._places, default=0) + 1
+            self._numbers[partition] = number
+            self._places[number] = partition
+        return number
+
+    def _position(self, spot: int) -> Position:
+        place, offset = parted(spot)
+        return Position(self._places[place], offset)
+
+    def __repr__(self) -> str:
+        return f"<SqliteIndex {self._unwritten!r} {self._database!r}>"
 
 
 class _Put:
-    """Some batches of the view, and how far it has read with them."""
+    """What was gathered, on its way into the file."""
 
     deferrable = False
 
     def __init__(
-        self,
-        rows: Sequence[Row],
-        offsets: Mapping[Partition, int],
-        failed: Callable[[Sequence[Row], Mapping[Partition, int]], None],
+        self, index: SqliteIndex, packed: Packed, places: Mapping[Partition, tuple[int, int]]
     ) -> None:
-        self._rows = rows
-        self._offsets = offsets
-        self._failed = failed
-        self.size = 200 * len(rows)
+        self.packed = packed
+        self.told = asyncio.Event()
+        """Not set while the database has it."""
+        self.told.set()
+        self.size = tables.size_of(packed)
+        self._index = index
+        self._places = places
 
     def run(self, connection: Connection) -> None:
-        connection.executemany(
-            "INSERT INTO places (topic, partition, next) VALUES (?, ?, ?)"
-            " ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
-            [(*partition, next_) for partition, next_ in self._offsets.items()],
-        )
-        found = connection.execute("SELECT topic, partition, number FROM places").fetchall()
-        places = {Partition(topic, partition): number for topic, partition, number in found}
-        columns = [_columns(row, places) for row in self._rows]
-        many = len(columns) // _MANY * _MANY
-        for begin in range(0, many, _MANY):
-            connection.execute(_PUT_MANY, list(chain.from_iterable(columns[begin : begin + _MANY])))
-        connection.executemany(_PUT, columns[many:])
+        tables.reach(connection, self._places)
+        tables.put_rows(connection, self.packed.rows.values())
+        if self.packed.segment is not None:
+            tables.put_segment(connection, self.packed.segment)
 
     def committed(self) -> None:
         pass
 
     def tell(self, error: LogError | None) -> None:
-        if isinstance(error, StorageFull):
-            self._failed(self._rows, self._offsets)
-
-
-def _columns(row: Row, places: Mapping[Partition, int]) -> tuple[object, ...]:
-    place, offset = (None, None) if row.reply is None else (places[row.reply.partition], row.reply.offset)
-    return (
-        row.id,
-        row.state.value,
-        row.at,
-        row.accepted_at,
-        row.attempts,
-        place,
-        offset,
-        row.error,
-        row.due_at,
-        row.expires_at,
-        row.at if row.state in ENDS else None,
-    )
+        self.told.set()
+        self._index.written(error)

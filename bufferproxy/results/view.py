@@ -9,18 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from bufferproxy.clock import Clock
 from bufferproxy.envelope import change_of
 from bufferproxy.errors import EnvelopeError, LogError, LogUnavailable
 from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Change, Partition, Record
-from bufferproxy.results.index import Index, Row
+from bufferproxy.records import Change, Partition, Position, Record
+from bufferproxy.results.index import Ends, Index, Row, settled
 from bufferproxy.results.watchers import Watchers
 
 SWEEP = 10.0
 """Seconds between two sweeps of ends that nobody may ask for any more."""
+
+APART = 1.0
+"""Seconds by which an end may be decided after the moment that its record names as that of the append: that
+moment is shared by what is appended together, and clocks differ."""
+
+_PARTITION = itemgetter(0)
+"""Of a record."""
 
 CATCH_UP = 2.0
 """Seconds between two looks, while it is behind, at what the log has let go of."""
@@ -70,37 +79,34 @@ class ResultsView:
 
     def _take_in(self, tail: LogTail, records: Sequence[Record]) -> None:
         rows: list[Row] = []
-        ends: dict[Partition, int] = {}
-        for record in records:
-            ends[record.partition] = tail.after(record)
-            if not record.headers and not record.value:
-                continue  # a tombstone
-            try:
-                change = change_of(record)
-            except EnvelopeError:
-                continue  # of a newer version: it is kept in the log, and only not shown here
-            if self.watchers and not _answered_elsewhere(change):
-                self.watchers.tell(change)
-            reply = None if change.reply_head is None else record.position
-            if record.partition.topic.endswith(".states"):
-                reply = None  # the body is with the copy in `.results`
-            rows.append(
-                Row(
-                    change.id,
-                    change.state,
-                    change.at,
-                    change.accepted_at,
-                    change.attempts,
-                    reply,
-                    change.error,
-                    change.next_attempt_at,
-                    change.expires_at,
-                )
-            )
-        for partition, end in ends.items():
-            self._read[partition] = max(end, self._read.get(partition, 0))
-        self._index.put(rows, ends)
+        ends: list[Ends] = []
+        reached: dict[Partition, int] = {}
+        for partition, group in groupby(records, _PARTITION):
+            run = list(group)
+            reached[partition] = tail.after(run[-1])
+            if partition.topic.endswith(".states"):
+                changes = [change for record in run if (change := _change_of(record)) is not None]
+                rows.extend([_row_of(change, None) for change in changes])
+                self._tell(changes)
+            else:
+                ends.append(_ends_of(partition, run))
+                if self.watchers:
+                    self._tell_of(run)
+        for partition, next_ in reached.items():
+            self._read[partition] = max(next_, self._read.get(partition, 0))
+        self._index.put(rows, ends, reached)
         self._moved.set()
+
+    def _tell_of(self, records: Sequence[Record]) -> None:
+        """Decodes only what somebody waits for."""
+        watched = self.watchers.ids
+        found = [record for record in records if (record.key or b"").decode("latin-1") in watched]
+        self._tell([change for record in found if (change := _change_of(record)) is not None])
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if not _answered_elsewhere(change):
+                self.watchers.tell(change)
 
     async def _sweep(self) -> None:
         while True:
@@ -125,11 +131,27 @@ class ResultsView:
         return sum(max(0, end - self._read.get(partition, 0)) for partition, end in self._goal.items())
 
     async def find(self, id_: str) -> Row | None:
-        return await self._index.find(id_)
+        """Raises LogUnavailable or LogUnusable."""
+        row, ends = await self._index.find(id_)
+        for position in ends:
+            end = await self._end_at(position, id_)
+            if end is not None:
+                return settled(row, end)
+        return row
+
+    async def _end_at(self, position: Position, id_: str) -> Row | None:
+        """None: it is not kept any more, or there is something else, or what cannot be understood."""
+        if position.partition not in self._read:
+            return None  # of a log that was there before this one
+        records = await self._log.read(position, 1)
+        if not records or records[0].position != position or records[0].key != id_.encode():
+            return None
+        change = _change_of(records[0])
+        return None if change is None else _row_of(change, position)
 
     async def find_settled(self, id_: str, names: ServiceTopics) -> Row | None:
         """`find` for an id that is settled: its end was appended before, so it is read up to there first.
-        Raises LogUnavailable or TimeoutError (5 s)."""
+        Raises LogUnavailable, LogUnusable or TimeoutError (5 s)."""
         ends = await self._log.lag(names.group, (names.results, names.states))
         async with asyncio.timeout(5.0):
             while any(
@@ -137,7 +159,7 @@ class ResultsView:
             ):
                 self._moved.clear()
                 await self._moved.wait()
-        return await self._index.find(id_)
+        return await self.find(id_)
 
     def __repr__(self) -> str:
         return f"<ResultsView behind={self.behind} {self.watchers!r}>"
@@ -146,3 +168,35 @@ class ResultsView:
 def _answered_elsewhere(change: Change) -> bool:
     """An end in `.states` whose answer is in `.results`: who waits for the end waits for the answer."""
     return change.state.ended and change.reply_head is None and change.error is None
+
+
+def _change_of(record: Record) -> Change | None:
+    if not record.headers and not record.value:
+        return None  # a tombstone
+    try:
+        return change_of(record)
+    except EnvelopeError:
+        return None  # of a newer version: it is kept in the log, and only not shown here
+
+
+def _ends_of(partition: Partition, records: Sequence[Record]) -> Ends:
+    """Not decoded: what they say is read when somebody asks."""
+    keys = [record.key or b"" for record in records]
+    offsets = [record.offset for record in records]
+    newest = max([record.appended_at for record in records]) + APART
+    return Ends(partition, keys, offsets, int(newest * 1000))
+
+
+def _row_of(change: Change, position: Position | None) -> Row:
+    """`position`: of a record of `.results`; in `.states` there is never an answer."""
+    return Row(
+        change.id,
+        change.state,
+        change.at,
+        change.accepted_at,
+        change.attempts,
+        None if change.reply_head is None else position,
+        change.error,
+        change.next_attempt_at,
+        change.expires_at,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 
 from bufferproxy.records import Change
 
@@ -33,6 +33,11 @@ class Watchers:
             del self._of[change.id]
         for watcher in tuple(watching):
             watcher(change)
+
+    @property
+    def ids(self) -> KeysView[str]:
+        """Those that somebody watches, as they come and go."""
+        return self._of.keys()
 
     def __len__(self) -> int:
         return len(self._of)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bufferproxy.database import open_database
-from bufferproxy.envelope import entry_of
+from bufferproxy.envelope import change_of, entry_of
 from bufferproxy.errors import LogUnavailable, StorageFull
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
-from bufferproxy.records import Change, Entry, Partition, Position, State
-from bufferproxy.results.sqlite_index import SCHEMA, SqliteIndex
+from bufferproxy.records import Change, Entry, Partition, Position, Record, State
+from bufferproxy.results.sqlite_index import SqliteIndex
+from bufferproxy.results.tables import SCHEMA
 from bufferproxy.results.view import CATCH_UP, SWEEP, ResultsView
 from bufferproxy.testing.clock import FakeClock
 
@@ -39,7 +40,7 @@ class World:
         await self.log.ensure(
             topics_of(NAMES, partitions=1, body=9, reply=9, keep_results=60, keep_dead=60), create=True
         )
-        self.index = SqliteIndex(await open_database(self.folder / "index.db", SCHEMA))
+        self.index = await SqliteIndex.open(await open_database(self.folder / "index.db", SCHEMA))
         self.view = ResultsView(self.log, self.index, [(NAMES, 60.0)], self.clock)
         tail = await self.view.start()
         task = asyncio.create_task(self.view.run(tail))
@@ -51,9 +52,15 @@ class World:
             await self.index.close()
 
     async def tell(
-        self, id_: str, state: State, *, where: Partition = RESULTS, head: bytes | None = HEAD
+        self,
+        id_: str,
+        state: State,
+        *,
+        where: Partition = RESULTS,
+        head: bytes | None = HEAD,
+        error: str | None = None,
     ) -> None:
-        change = Change(id_, state, int(self.clock.wall() * 1000), 1, 1, 0, head)
+        change = Change(id_, state, int(self.clock.wall() * 1000), 1, 1, 0, head, b"", error)
         await self.log.append(where, entry_of(change))
 
 
@@ -91,6 +98,72 @@ async def test_the_copy_in_states_never_stands_for_the_answer(tmp_path: Path) ->
         row = await view.find("a")
         assert row is not None
         assert row.reply == Position(RESULTS, 0)
+
+
+async def test_an_end_told_in_results_and_in_states_has_its_answer_in_any_order(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        for first, second in ((RESULTS, STATES), (STATES, RESULTS)):
+            id_ = f"first in {first.topic}"
+            await world.tell(id_, State.RETRYING, where=STATES, head=None, error="503")
+            for where in (first, second):
+                answered = where == RESULTS
+                error = "attempts: 8 attempts" if answered else None
+                head = HEAD if answered else None
+                await world.tell(id_, State.DEAD, where=where, head=head, error=error)
+            row = await view.find_settled(id_, NAMES)
+            assert row is not None
+            assert (row.state, row.error) == (State.DEAD, "attempts: 8 attempts")
+            assert row.reply is not None
+
+
+async def test_an_end_whose_answer_is_not_read_yet_has_ended_without_one(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        await world.tell("a", State.RETRYING, where=STATES, head=None, error="503")
+        await world.tell("a", State.DELIVERED, where=STATES, head=None)
+        row = await view.find_settled("a", NAMES)
+        assert row is not None
+        assert (row.state, row.reply, row.error) == (State.DELIVERED, None, None)
+
+
+async def test_the_end_that_can_be_understood_is_shown_when_a_newer_one_cannot(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        await world.tell("a", State.DELIVERED)
+        await world.log.append(RESULTS, Entry(b"a", b"", (("bufferproxy-version", b"9"),)))
+        await world.log.append(RESULTS, Entry(None, b"", ()))
+        row = await view.find_settled("a", NAMES)
+        assert row is not None
+        assert row.reply == Position(RESULTS, 0)
+
+
+async def test_an_end_that_the_log_has_let_go_of_is_not_known_any_more(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        await world.tell("a", State.DELIVERED)
+        await world.tell("b", State.DELIVERED)
+        assert await view.find_settled("a", NAMES) is not None
+        world.memory.partitions[RESULTS].drop_below(1)
+        assert await view.find("a") is None
+        assert await view.find("b") is not None
+
+
+async def test_only_what_somebody_watches_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes | None] = []
+
+    def counted(record: Record) -> Change:
+        decoded.append(record.key)
+        return change_of(record)
+
+    monkeypatch.setattr("bufferproxy.results.view.change_of", counted)
+    world = World(tmp_path)
+    async with world.running() as view:
+        waiting = told(view, "b")
+        for id_ in ("a", "b", "c"):
+            await world.tell(id_, State.DELIVERED)
+        await waiting
+        assert decoded == [b"b"]
 
 
 async def test_after_a_restart_it_reads_on_where_it_left_off(tmp_path: Path) -> None:
@@ -183,10 +256,12 @@ async def test_ends_that_nobody_may_ask_for_any_more_are_swept(
         forget = world.index.forget
 
         async def sweep(before: int) -> None:
-            swept.put_nowait(before)
-            if full and world.clock.now() < 1080:
-                raise StorageFull("no room")
-            await forget(before)
+            try:
+                if full and world.clock.now() < 1080:
+                    raise StorageFull("no room")
+                await forget(before)
+            finally:
+                swept.put_nowait(before)
 
         monkeypatch.setattr(world.index, "forget", sweep)
         for _ in range(8 if full else 7):
