@@ -19,7 +19,7 @@ import pytest
 
 from bufferproxy.errors import AppendRefused, LogUnusable
 from bufferproxy.log.contract import Appended, Keep, Topic
-from bufferproxy.records import Entry, Headers, Partition, Position
+from bufferproxy.records import Entry, Headers, Partition, Position, Record
 from bufferproxy.testing.log_world import PATIENCE, Backend, World, gather, numbered, values
 
 if TYPE_CHECKING:
