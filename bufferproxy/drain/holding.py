@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from bufferproxy.drain.marks import decode, encode
 from bufferproxy.drain.window import Window
 from bufferproxy.log.contract import Lease
+from bufferproxy.log.marks import decode, encode
 from bufferproxy.records import Partition, Record
 
 

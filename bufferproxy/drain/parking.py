@@ -18,10 +18,10 @@ from collections.abc import Callable, Collection, Mapping
 from bufferproxy.clock import Clock
 from bufferproxy.drain.keyed import KeyedLanes
 from bufferproxy.drain.lanes import Item
-from bufferproxy.drain.marks import decode
 from bufferproxy.envelope import origin_of
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import Lease, LogInspector
+from bufferproxy.log.marks import decode
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition
 

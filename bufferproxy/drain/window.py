@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from bufferproxy.drain.marks import Marks, Run
+from bufferproxy.log.marks import Marks, Run
 
 
 class Window:

@@ -29,6 +29,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from bufferproxy.errors import AppendRefused, AppendUncertain
+from bufferproxy.log.marks import decode
 from bufferproxy.records import Entry, Partition, Position, Record
 
 NO_MARKS: Mapping[Partition, str] = MappingProxyType({})
@@ -70,19 +71,27 @@ class Lease(NamedTuple):
     committed: int
     """The next offset to be read when the lease began."""
     marks: str = ""
-    """What the last commit told beside it (`drain/marks.py`)."""
+    """What the last commit told beside it (`log/marks.py`)."""
 
 
 class Lag(NamedTuple):
-    """What a group has before it in one partition. `records` and `size` (bytes of values) are estimates
-    on Kafka and exact elsewhere; `start` <= `committed` <= `end`, where `end` is the next offset to be
-    written."""
+    """What a group has before it in one partition: beyond its commit, without what its marks tell as done.
+    `records` is exact but for gaps, `size` (bytes of values) an estimate on Kafka and where something is
+    done; `start` <= `committed` <= `end`, where `end` is the next offset to be written."""
 
     start: int
     committed: int
     end: int
     records: int
     size: int
+
+    def without(self, marks: str) -> Lag:
+        """The same where `marks` of the commit tell what is done already."""
+        done = min(self.records, sum(end - first for first, end in decode(marks, self.committed).done))
+        if not done:
+            return self
+        left = self.records - done
+        return self._replace(records=left, size=self.size * left // self.records)
 
 
 class LeaseListener(Protocol):

@@ -128,7 +128,8 @@ class MemoryLog(Log):
                 committed = self.committed(group, partition)
                 open_ = stored.since(committed, len(stored.records))
                 size = sum(len(record.value) for record in open_)
-                lags[partition] = Lag(stored.start, committed, stored.end, len(open_), size)
+                lag = Lag(stored.start, committed, stored.end, len(open_), size)
+                lags[partition] = lag.without(self.marks(group, partition))
         return lags
 
     async def ping(self) -> None:

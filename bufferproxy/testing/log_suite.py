@@ -19,6 +19,7 @@ import pytest
 
 from bufferproxy.errors import AppendRefused, LogUnusable
 from bufferproxy.log.contract import Appended, Keep, Topic
+from bufferproxy.log.marks import Marks, encode
 from bufferproxy.records import Entry, Headers, Partition, Position, Record
 from bufferproxy.testing.log_world import PATIENCE, Backend, World, gather, numbered, values
 
@@ -358,7 +359,11 @@ class Leasing(_Suite):
         await next_.holds(1)
         lease = next_.holding.leases[partition]
         assert (lease.committed, lease.marks) == (member.reader.after(records[4]), "1;" + "x" * 3000)
-        await next_.commit(records[6])
+        epoch, offset = lease.epoch, next_.reader.after(records[6])
+        marks = encode(Marks(1, 0, ((offset + 1, offset + 3),)), offset)
+        assert not await next_.reader.commit({partition: (epoch, offset)}, {partition: marks})
+        assert (await world.lag(partition)).records == 1
+        await next_.commit(records[9])
         await world.leave(next_)
         last = await world.join(partition.topic)
         await last.holds(1)

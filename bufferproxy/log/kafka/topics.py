@@ -101,7 +101,9 @@ class Topics:
             at = min(max(start, found.offset if found is not None else -1), end)
             # Of the bytes on disk, the share that is not settled: batches differ, so it is an estimate.
             share = (end - at) / (end - start) if end > start else 0.0
-            lags[Partition(*place)] = Lag(start, at, end, end - at, int(sizes.get(place, 0) * share))
+            lag = Lag(start, at, end, end - at, int(sizes.get(place, 0) * share))
+            marks = found.metadata if found is not None and found.offset == at else None
+            lags[Partition(*place)] = lag.without(marks or "")
         return lags
 
     def _sizes(self, names: Collection[str]) -> dict[TopicPartition, int]:

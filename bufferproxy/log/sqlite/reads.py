@@ -44,11 +44,12 @@ def _lag(connection: Connection, group: str, table: Table) -> Lag:
     )
     end = table.last(connection) or start
     row = connection.execute(
-        'SELECT next FROM offsets WHERE "group" = ? AND partition = ?', (group, table.id)
+        'SELECT next, marks FROM offsets WHERE "group" = ? AND partition = ?', (group, table.id)
     ).fetchone()
     committed = start
     if row is not None and row[0] > start.offset:
         total = end.total if row[0] == end.offset else table.total_below(connection, row[0])
         committed = Edge(row[0], start.total if total is None else total)
     records, size = table.lag(connection, committed, end)
-    return Lag(start.offset, committed.offset, end.offset, records, size)
+    lag = Lag(start.offset, committed.offset, end.offset, records, size)
+    return lag.without(row[1]) if row is not None and row[0] == committed.offset else lag

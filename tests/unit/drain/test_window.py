@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bufferproxy.drain.marks import Marks
 from bufferproxy.drain.window import Window
+from bufferproxy.log.marks import Marks
 
 
 def window(*offsets: int, committed: int = 0) -> Window:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufferproxy.drain.marks import MOST, Marks, decode, encode
+from bufferproxy.log.marks import MOST, Marks, decode, encode
 
 
 @st.composite
