@@ -11,6 +11,7 @@ import base64
 import re
 import struct
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from bufferproxy.errors import EnvelopeError
@@ -28,6 +29,8 @@ REQUESTS, HIGH, LOW, DELAYED = range(4)
 """Which topic of the service accepted the request."""
 
 _ID = struct.Struct(">IHHIH12s")  # version|topic|service, partition, offset (high, low), results, nonce
+_ID_FRONT = struct.Struct(">IHH")  # the first part of it, the same for all of a partition
+_ID_REST = struct.Struct(">IH12s")
 _ID_VERSION = 1
 _CRC = struct.Struct(">I")
 _ID_TEXT = re.compile("[a-z2-7]{48}")
@@ -36,6 +39,9 @@ NONCE_LENGTH = 12
 # base64.b32encode takes longer than all the rest of an acceptance; three characters a look-up do not.
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _BASE32 = [a + b + c for a in _ALPHABET for b in _ALPHABET for c in _ALPHABET]
+_LEFT = struct.Struct(">B18sI")
+_NUMBERS = struct.Struct(">QQ")
+_LAST_NUMBER = struct.Struct(">Q")
 
 
 class Identity(NamedTuple):
@@ -58,20 +64,30 @@ def id_of(identity: Identity) -> str:
     """48 characters of lower-case base32 over 26 bytes and their CRC-32. Raises struct.error for a number
     that does not fit."""
     service, topic, partition, offset, results, nonce = identity
-    first = (_ID_VERSION << 4 | topic) << 24 | service
-    raw = _ID.pack(first, partition, offset >> 32, offset & 0xFFFFFFFF, results, nonce)
-    # Written out, and in two halves: for each request, twice; a loop over one large number takes double.
-    a, b, t = (
-        int.from_bytes(raw[:15], "big"),
-        int.from_bytes(raw[15:], "big") << 32 | zlib.crc32(raw),
-        _BASE32,
-    )
+    return id_at(service, topic, partition, offset, results, nonce)
+
+
+def id_at(service: int, topic: int, partition: int, offset: int, results: int, nonce: bytes) -> str:
+    """`id_of` for who has no Identity at hand: it is made for each request, twice."""
+    begin, last, crc = _front(service, topic, partition, offset >> 32)
+    rest = _ID_REST.pack(offset & 0xFFFFFFFF, results, nonce)
+    # 60 bits are in `begin`, 180 are left: 60 in each of three numbers, with up to four others beside them.
+    # Written out, for a loop takes double, and small numbers, for one large one does too.
+    left = _LEFT.pack(last, rest, zlib.crc32(rest, crc))
+    (a, b), (c,), t = _NUMBERS.unpack_from(left), _LAST_NUMBER.unpack_from(left, 15), _BASE32
     return (
-        f"{t[a >> 105]}{t[a >> 90 & 32767]}{t[a >> 75 & 32767]}{t[a >> 60 & 32767]}"
-        f"{t[a >> 45 & 32767]}{t[a >> 30 & 32767]}{t[a >> 15 & 32767]}{t[a & 32767]}"
-        f"{t[b >> 105]}{t[b >> 90 & 32767]}{t[b >> 75 & 32767]}{t[b >> 60 & 32767]}"
-        f"{t[b >> 45 & 32767]}{t[b >> 30 & 32767]}{t[b >> 15 & 32767]}{t[b & 32767]}"
+        f"{begin}{t[a >> 45 & 32767]}{t[a >> 30 & 32767]}{t[a >> 15 & 32767]}{t[a & 32767]}"
+        f"{t[b >> 49]}{t[b >> 34 & 32767]}{t[b >> 19 & 32767]}{t[b >> 4 & 32767]}"
+        f"{t[c >> 45 & 32767]}{t[c >> 30 & 32767]}{t[c >> 15 & 32767]}{t[c & 32767]}"
     )
+
+
+@lru_cache(maxsize=1024)
+def _front(service: int, topic: int, partition: int, high: int) -> tuple[str, int, int]:
+    """What all ids of a partition begin with: 12 characters, the byte that the 13th begins in, the CRC."""
+    raw = _ID_FRONT.pack((_ID_VERSION << 4 | topic) << 24 | service, partition, high)
+    bits = int.from_bytes(raw, "big") >> 4
+    return "".join(_BASE32[bits >> shift & 32767] for shift in (45, 30, 15, 0)), raw[7], zlib.crc32(raw)
 
 
 def parse_id(text: str) -> Identity | None:
