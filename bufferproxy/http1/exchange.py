@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bufferproxy.http1.framing import Head
+from bufferproxy.http1.framing import Fields, Head
 from bufferproxy.http1.problems import Problem, render
-from bufferproxy.http1.replies import bodiless, framed, status_line
+from bufferproxy.http1.replies import BODILESS, bodiless, framed, status_line
 
 
 class Handler(Protocol):
@@ -52,7 +52,8 @@ class Wire(Protocol):
 class Exchange:
     """A request, and the one chance to answer it. Once the caller is gone every answer is a no-op.
 
-    `target` is in origin form, or `*`; `version` is `1.0` or `1.1`; `scheme` http or https; `client` the
+    `head` is what it began with, shared with others that began with the same bytes. Of it: `target` is in
+    origin form, or `*`; `version` is `1.0` or `1.1`; `scheme` http or https; `client` the
     peer's address, empty when unknown; `host` the Host header, empty when an HTTP/1.0 caller sent none.
     `length` is the body's as declared, None when it comes in chunks. `body` is complete in `handle`;
     `received_at` is when its last byte came, by `Clock.now`. `context` belongs to the handler. `on_hangup`,
@@ -67,28 +68,48 @@ class Exchange:
         "body",
         "client",
         "context",
-        "headers",
-        "host",
-        "length",
-        "method",
+        "head",
         "received_at",
         "scheme",
         "stream_open",
-        "target",
-        "version",
     )
 
     def __init__(self, wire: Wire, head: Head, client: str, scheme: str) -> None:
-        self.method, self.target, self.version, self.headers, self.host, self.length, self._keep, _ = head
-        self._wire: Wire | None = wire
-        self._answered = False
+        self.head = head
         self.client = client
         self.scheme = scheme
         self.body = b""
         self.received_at = 0.0
         self.context: Any = None
-        self._on_hangup: Callable[[], None] | None = None
         self.stream_open: Stream | None = None
+        self._wire: Wire | None = wire
+        self._answered = False
+        self._keep = head.keep
+        self._on_hangup: Callable[[], None] | None = None
+
+    @property
+    def method(self) -> bytes:
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        return self.head.target
+
+    @property
+    def version(self) -> bytes:
+        return self.head.version
+
+    @property
+    def headers(self) -> Fields:
+        return self.head.headers
+
+    @property
+    def host(self) -> bytes:
+        return self.head.host
+
+    @property
+    def length(self) -> int | None:
+        return self.head.length
 
     @property
     def on_hangup(self) -> Callable[[], None] | None:
@@ -112,10 +133,15 @@ class Exchange:
 
     def reply(self, status: int, head: bytes, body: bytes) -> None:
         """Answer in our own name: Date and Content-Length are added. `head` is header lines, each ended by
-        CRLF."""
+        CRLF, without a Content-Length."""
         wire = self._claim()
-        if wire is not None:
-            self._answer(wire, status, status_line(status) + wire.date_line() + head, body)
+        if wire is None:
+            return
+        lines = status_line(status) + wire.date_line() + head
+        if self.head.plain and status not in BODILESS and not wire.closing(self):
+            wire.answer(b"%bContent-Length: %d\r\n\r\n" % (lines, len(body)), body, close=False)
+        else:
+            self._answer(wire, status, lines, body)
 
     def reply_raw(self, head: bytes, body: bytes) -> None:
         """Pass on a service's answer as it came: `head` is its status line and its header lines. Only what

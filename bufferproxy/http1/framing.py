@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
 
 from bufferproxy.http1.problems import Problem, bad_request
 
@@ -42,21 +42,39 @@ Line = tuple[bytes, bytes, bytes]
 """A request line: method, target, and version, which is `1.0` or `1.1`."""
 
 
-class Head(NamedTuple):
+class Head:
     """A request up to its body. `target` is in origin form (or `*`), else untouched.
 
     `host` is empty only when an HTTP/1.0 caller named none. `length` is the body's in bytes, None when it
     comes in chunks. `keep`: the connection may go on afterwards. `expects`: the caller waits for a 100.
+    `plain`: an answer needs no thought of the caller, who speaks HTTP/1.1, stays, and did not send a HEAD.
+
+    All requests that begin with the same bytes may share one, whoever sent them: nobody changes it. But
+    `facts`, None at first, belongs to the handler: what it has found out from these bytes and nothing else.
     """
 
-    method: bytes
-    target: bytes
-    version: bytes
-    headers: Fields
-    host: bytes
-    length: int | None
-    keep: bool
-    expects: bool
+    __slots__ = (
+        "expects", "facts", "headers", "host", "keep", "length", "method", "plain", "target", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        line: Line,
+        headers: Fields,
+        host: bytes,
+        length: int | None,
+        *,
+        keep: bool,
+        expects: bool,
+    ) -> None:
+        self.method, self.target, self.version = line
+        self.headers = headers
+        self.host = host
+        self.length = length
+        self.keep = keep
+        self.expects = expects
+        self.plain = keep and self.version == b"1.1" and self.method != b"HEAD"
+        self.facts: Any = None
 
 
 def read_line(line: bytes) -> Line | Problem:
@@ -117,7 +135,7 @@ def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
         _keeps(found[b"connection"], version) if b"connection" in found else version == b"1.1"
     )
     expects = b"expect" in found and _expects(found[b"expect"], version)
-    return Head(method, target, version, headers, host or b"", length, keep, expects)
+    return Head((method, target, version), headers, host or b"", length, keep=keep, expects=expects)
 
 
 def _length(found: dict[bytes, bytes], version: bytes) -> int | Problem | None:

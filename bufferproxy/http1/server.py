@@ -159,13 +159,24 @@ class Connection(asyncio.Protocol):
         self._begun = False
         if isinstance(found, Problem):
             return self._refuse(found)
-        head, rest = found
+        head, data, at = found
         exchange = self._exchange = Exchange(self, head, self._client, self._scheme)
         try:
             allowed = self.endpoint.handler.begin(exchange)
         except Exception:
             logger.exception("the handler failed on %r", exchange)
             return self._fail()
+        length = head.length
+        if length is not None and isinstance(allowed, int) and length <= allowed:
+            end = at + length
+            if end <= len(data):
+                exchange.body = data[at:end]
+                self._handle(exchange)
+                return data[end:]
+        return self._await_body(exchange, allowed, data[at:])
+
+    def _await_body(self, exchange: Exchange, allowed: int | Problem, rest: bytes) -> bytes:
+        head = exchange.head
         if not isinstance(allowed, int):
             return self._decline(exchange, allowed, head, rest)
         length = head.length
@@ -173,10 +184,6 @@ class Connection(asyncio.Protocol):
             self._body = ChunkedBody(allowed, self.endpoint.limits)
         elif length > allowed:
             return self._decline(exchange, self._told(too_large(allowed)), head, rest)
-        elif length <= len(rest):
-            exchange.body = rest[:length]
-            self._handle(exchange)
-            return rest[length:]
         else:
             self._body = SizedBody(length)
         self._phase = BODY
