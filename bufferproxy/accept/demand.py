@@ -7,8 +7,8 @@ or the backlog.
 
 from __future__ import annotations
 
-from bufferproxy.accept.front import Front, header, ordering_key
-from bufferproxy.accept.preferences import REFUSED, Mode, mode_of, preference
+from bufferproxy.accept.front import Front, ordering_key
+from bufferproxy.accept.preferences import NONE, REFUSED, Mode, mode_of, preference
 from bufferproxy.http1.forwarding import around_client, loops
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.problems import Problem
@@ -38,13 +38,13 @@ class Demand:
         self.head = head
         self.front = front
         self.target = target
-        self.at_head = LOOP if loops(headers, via) else None
+        self.at_head = LOOP if b"via" in head.names and loops(headers, via) else None
         self.at_end, self.mode = _mode(head, front, longest)
-        self.unheld = self.mode._replace(hold=0.0)
+        self.unheld = self.mode._replace(hold=0.0) if self.mode.hold > 0.0 else self.mode
         # A strict caller is gone when its time is over, so what is not sent by then need not be sent.
         lives = min(terms.expire, self.mode.hold) if self.mode.strict else terms.expire
         self.lives = int(lives * 1000)
-        self.idempotency_key = header(headers, b"idempotency-key")
+        self.idempotency_key = head.names.get(b"idempotency-key") or None
         ordered = terms.order != "none"
         self.key = ordering_key(terms.key, target, headers, "") if ordered else None
         self.keyed_by_client = (
@@ -82,7 +82,7 @@ class Demand:
 
 
 def _mode(head: Head, front: Front, longest: float) -> tuple[Problem | None, Mode]:
-    asked = preference(head.headers)
+    asked = preference(head.headers) if b"prefer" in head.names else NONE
     if isinstance(asked, Problem):
         return asked, NO_MODE
     terms = front.terms

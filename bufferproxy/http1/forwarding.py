@@ -99,6 +99,11 @@ def around_client(
         # It may name what stood before it: rare enough to begin again without that.
         kept = [pair for pair in headers if (low := pair[0].lower()) not in named and low != b"connection"]
         lines, last, host, _ = _keep_lines(first, kept, body_length)
+    if not last and told and host is not None:
+        # No other proxy has touched it, as most: one format does.
+        lines.append(b"Via: %b %b\r\nX-Forwarded-For: " % (version, via))
+        rest = b"\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (scheme.encode(), host)
+        return b"".join(lines), rest
     values = {_VIA: b"%b %b" % (version, via), _FOR: b"", _PROTO: scheme.encode()}
     if not told:
         del values[_FOR]

@@ -23,7 +23,8 @@ Fields = list[tuple[bytes, bytes]]
 
 def head(fields: Fields, method: bytes = b"POST", length: int | None = 3, version: bytes = b"1.1") -> Head:
     line = (method, b"/in/x?q", version)
-    return Head(line, [HOST, *fields], b"a", length, keep=True, expects=False)
+    names = {name.lower(): value for name, value in reversed([HOST, *fields])}
+    return Head(line, [HOST, *fields], names, b"a", length, keep=True, expects=False)
 
 
 def demand(of: Head, **terms: object) -> Demand:
