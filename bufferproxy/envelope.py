@@ -136,7 +136,7 @@ def accepted(
         _VERSION,
         ("bufferproxy-nonce", nonce),
         ("bufferproxy-accepted-at", b"%d" % accepted_at),
-        ("bufferproxy-results", b"%d" % results),
+        _results(results),
         ("bufferproxy-head", head),
     )
     if waiting:
@@ -146,6 +146,11 @@ def accepted(
     if expires_at is not None:
         headers += (("bufferproxy-expires-at", b"%d" % expires_at),)
     return Entry(key, body, headers)
+
+
+@lru_cache(maxsize=256)
+def _results(number: int) -> tuple[str, bytes]:
+    return "bufferproxy-results", b"%d" % number
 
 
 def copy_of(request: Request, **extra: bytes) -> Entry:

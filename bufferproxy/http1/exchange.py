@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from bufferproxy.http1.framing import Fields, Head
 from bufferproxy.http1.problems import Problem, render
-from bufferproxy.http1.replies import BODILESS, bodiless, framed, status_line
+from bufferproxy.http1.replies import BODILESS, STATUS_LINES, bodiless, framed, status_line
 
 
 class Handler(Protocol):
@@ -137,11 +137,13 @@ class Exchange:
         wire = self._claim()
         if wire is None:
             return
-        lines = status_line(status) + wire.date_line() + head
+        begin = STATUS_LINES.get(status) or status_line(status)
+        date = wire.date_line()
         if self.head.plain and status not in BODILESS and not wire.closing(self):
-            wire.answer(b"%bContent-Length: %d\r\n\r\n" % (lines, len(body)), body, close=False)
+            length = b"Content-Length: %d\r\n\r\n" % len(body)
+            wire.answer(b"".join((begin, date, head, length)), body, close=False)
         else:
-            self._answer(wire, status, lines, body)
+            self._answer(wire, status, begin + date + head, body)
 
     def reply_raw(self, head: bytes, body: bytes) -> None:
         """Pass on a service's answer as it came: `head` is its status line and its header lines. Only what
