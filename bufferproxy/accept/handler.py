@@ -59,23 +59,13 @@ class Intake:
         self._via = via
         self.clock = clock
         self.emit = emit
-        self._prefix = "/_bufferproxy"
-        self._own_prefix = b"/_bufferproxy/"
+        self.prefix = "/_bufferproxy"
+        """Paths under it are the proxy's own."""
         self.max_wait = 60.0
         self.own: OwnPaths | None = None
         self.held: set[Pending] = set()
         self.refusing: Problem | None = None
         """Set: nothing more is accepted, and this is why."""
-
-    @property
-    def prefix(self) -> str:
-        """Paths under it are the proxy's own."""
-        return self._prefix
-
-    @prefix.setter
-    def prefix(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._own_prefix = prefix.encode() + b"/"
 
     # --- called by the wire ---
 
@@ -112,7 +102,7 @@ class Intake:
 
     def _find_out(self, head: Head) -> object:
         """A Demand, or OWN, or NO_SERVICE."""
-        if head.target.startswith(self._own_prefix):
+        if head.target.startswith(self.prefix.encode() + b"/"):
             return OWN
         found = self._router.route(head.host, head.target)
         return NO_SERVICE if found is None else Demand(head, *found, self._via, self.max_wait)

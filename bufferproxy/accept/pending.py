@@ -27,9 +27,7 @@ class Holder(Protocol):
     watchers: Watchers
     held: set[Pending]
     refusing: Problem | None
-
-    @property
-    def prefix(self) -> str: ...
+    prefix: str
 
 
 class Pending:

@@ -26,11 +26,10 @@ class Handler(Protocol):
 class Wire(Protocol):
     """The connection, as an exchange needs it."""
 
-    def date_line(self) -> bytes: ...
+    draining: bool
+    """The next answer is the last one here."""
 
-    def closing(self, exchange: Exchange) -> bool:
-        """Whether the answer to `exchange` is the last one here."""
-        ...
+    def date_line(self) -> bytes: ...
 
     def answer(self, head: bytes, body: bytes, *, close: bool) -> None:
         """Send the whole answer; the exchange is over."""
@@ -122,11 +121,6 @@ class Exchange:
             self._wire.held()
 
     @property
-    def keep(self) -> bool:
-        """Whether the caller wants the connection to go on."""
-        return self._keep
-
-    @property
     def gone(self) -> bool:
         """Whether the caller hung up before it was answered."""
         return self._wire is None and not self._answered
@@ -139,7 +133,7 @@ class Exchange:
             return
         begin = STATUS_LINES.get(status) or status_line(status)
         date = wire.date_line()
-        if self.head.plain and status not in BODILESS and not wire.closing(self):
+        if self.head.plain and self._keep and not wire.draining and status not in BODILESS:
             length = b"Content-Length: %d\r\n\r\n" % len(body)
             wire.answer(b"".join((begin, date, head, length)), body, close=False)
         else:
@@ -196,7 +190,7 @@ class Exchange:
             status,
             len(body),
             head_only=head_only,
-            close=wire.closing(self),
+            close=wire.draining or not self._keep,
             old=self.version == b"1.0",
         )
         wire.answer(lines, b"" if head_only or bodiless(status) else body, close=close)

@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._unsent = 0
-        self._draining = False
+        self.draining = False
         self._ended = False
         self._lingering = False
 
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Finish the exchange under way, then close."""
-        self._draining = True
+        self.draining = True
         if self._phase == HEAD and not self._begun and not self._pending:
             self._close()
 
@@ -275,9 +275,6 @@ class Connection(asyncio.Protocol):
     def date_line(self) -> bytes:
         return self.endpoint.date_line
 
-    def closing(self, exchange: Exchange) -> bool:
-        return self._draining or not exchange.keep
-
     def answer(self, head: bytes, body: bytes, *, close: bool) -> None:
         self._exchange = None
         if len(body) > _JOIN_BYTES:
@@ -308,10 +305,9 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         """The exchange is over; the connection goes on."""
         self._phase = HEAD
-        self._set_deadline(self.endpoint.limits.idle)
-        if self._turning:
-            return
-        if self._pending or self._ended:
+        endpoint = self.endpoint
+        self.deadline = endpoint.clock.now() + endpoint.limits.idle
+        if (self._pending or self._ended) and not self._turning:
             # Not from here: whoever answered is not to find itself answering the next request as well.
             asyncio.get_running_loop().call_soon(self._resume)
 
