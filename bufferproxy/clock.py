@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -64,13 +65,13 @@ class SystemClock:
         return self._pool[start : start + 12]
 
 
-_second = (-1, "")
-
-
+@lru_cache(maxsize=256)
 def rfc3339(ms: int) -> str:
     """Milliseconds since the epoch as RFC 3339 in UTC: `2026-01-31T12:00:00.250Z`."""
-    global _second  # noqa: PLW0603 - a memo of one: thousands a second ask for the same second
     second, fraction = divmod(ms, 1000)
-    if _second[0] != second:
-        _second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
-    return f"{_second[1]}.{fraction:03d}Z"
+    return f"{_of_second(second)}.{fraction:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _of_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from bufferproxy.http1.problems import Problem
 
@@ -16,23 +16,36 @@ class Limits(NamedTuple):
     wait: float
 
 
-class Reading(NamedTuple):
-    """The backlog now: not yet ended requests, bytes of their bodies, and how fast it drains (per second;
+class Waiting(Protocol):
+    """The backlog: not yet ended requests, bytes of their bodies, and how fast it drains (per second;
     0.0: not known, inf: no limit and nothing measured)."""
+
+    @property
+    def requests(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def rate(self) -> float: ...
+
+
+class Reading(NamedTuple):
+    """The backlog at one moment."""
 
     requests: int
     size: int
     rate: float
 
 
-def eta(reading: Reading) -> float:
+def eta(reading: Waiting) -> float:
     """Seconds until the request that comes next would be sent. Unknown counts as at once."""
     if reading.rate == math.inf or reading.rate <= 0.0:
         return 0.0
     return reading.requests / reading.rate
 
 
-def admit(limits: Limits, reading: Reading, size: int) -> Problem | None:
+def admit(limits: Limits, reading: Waiting, size: int) -> Problem | None:
     """None, or why not. The first limit that is reached names itself."""
     if reading.requests >= limits.requests:
         return Problem(
@@ -56,6 +69,6 @@ def admit(limits: Limits, reading: Reading, size: int) -> Problem | None:
     return None
 
 
-def _until_shorter(reading: Reading) -> float:
+def _until_shorter(reading: Waiting) -> float:
     """Seconds until a hundredth of the backlog has drained: time enough for room, within a minute."""
     return min(60.0, max(1.0, eta(reading) / 100))

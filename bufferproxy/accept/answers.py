@@ -14,30 +14,21 @@ from bufferproxy.records import Change, State
 JSON = b"Content-Type: application/json\r\nCache-Control: no-store\r\n"
 
 
-class Receipt(NamedTuple):
-    """What is known of a request the moment it is durable. `eta` in seconds, `accepted_at` in ms."""
-
-    id: str
-    service: str
-    position: int
-    eta: float
-    accepted_at: int
-    applied: bytes | None
-
-
-def accepted(receipt: Receipt, prefix: str) -> tuple[bytes, bytes]:
-    """Header lines and body of a 202. Every field is ours, so nothing needs escaping."""
-    id_, service, position, eta, accepted_at, applied = receipt
+def accepted(
+    id_: str, service: str, position: int, wait: float, accepted_at: int, applied: bytes | None, prefix: str
+) -> tuple[bytes, bytes]:
+    """Header lines and body of a 202: what is known of a request the moment it is durable. `wait` in seconds,
+    `accepted_at` in ms. Every field is ours, so nothing needs escaping."""
     url = f"{prefix}/requests/{id_}"
     head = (
-        f"Content-Type: application/json\r\nLocation: {url}\r\nRetry-After: {max(1, math.ceil(eta))}\r\n"
+        f"Content-Type: application/json\r\nLocation: {url}\r\nRetry-After: {max(1, math.ceil(wait))}\r\n"
         f"Bufferproxy-Id: {id_}\r\nBufferproxy-Position: {position}\r\nCache-Control: no-store\r\n"
     ).encode("ascii")
     if applied is not None:
         head += b"Preference-Applied: " + applied + b"\r\n"
     body = (
         f'{{"id":"{id_}","service":"{service}","state":"queued","status_url":"{url}","position":{position},'
-        f'"eta_seconds":{eta:.3f},"accepted_at":"{rfc3339(accepted_at)}"}}'
+        f'"eta_seconds":{wait:.3f},"accepted_at":"{rfc3339(accepted_at)}"}}'
     ).encode("ascii")
     return head, body
 

@@ -11,12 +11,13 @@ from bufferproxy.records import Partition, Position
 
 
 class Backlog:
-    """One service's. `rate` is its configured ceiling per second."""
+    """One service's. `rate` is how fast it drains, per second: its configured ceiling, or what was measured
+    where there is none."""
 
-    __slots__ = ("_drained", "_exact", "_since", "rate", "requests", "size", "storing")
+    __slots__ = ("_ceiling", "_exact", "_since", "rate", "requests", "size", "storing")
 
-    def __init__(self, rate: float, *, exact: bool) -> None:
-        self.rate = rate
+    def __init__(self, ceiling: float, *, exact: bool) -> None:
+        self._ceiling = self.rate = ceiling
         self.requests = 0
         self.size = 0
         self.storing = 0
@@ -24,7 +25,6 @@ class Backlog:
         self._exact = exact
         self._since: list[Position] = []
         """Stored since the measurement that is under way began: it may or may not have seen them."""
-        self._drained = 0.0
 
     def added(self, size: int) -> None:
         """One is about to be stored."""
@@ -60,16 +60,11 @@ class Backlog:
             unseen = sum(offset >= ends.get(partition, 0) for partition, offset in self._since)
             self.requests = requests + unseen + self.storing
         self.size = size
-        self._drained = drained
-
-    @property
-    def pace(self) -> float:
-        """How fast it drains, per second: the ceiling, or what was measured where there is none."""
-        rate = self.rate
-        return self._drained if rate == math.inf and self._drained > 0.0 else rate
+        if self._ceiling == math.inf:
+            self.rate = drained if drained > 0.0 else math.inf
 
     def reading(self) -> Reading:
-        return Reading(self.requests, self.size, self.pace)
+        return Reading(self.requests, self.size, self.rate)
 
     def __repr__(self) -> str:
         return f"<Backlog {self.requests} requests, {self.size} B>"

@@ -187,7 +187,7 @@ class StatusBook:
         if request.id != id_:
             return _unknown()
         position = max(1, _rank(identity.offset - lag.committed, len(front.partitions)))
-        rate = front.backlog.reading().rate
+        rate = front.backlog.rate
         eta = (position - 1) / rate if 0.0 < rate < float("inf") else 0.0
         flying = self._flying(id_)
         return Standing(

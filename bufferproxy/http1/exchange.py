@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bufferproxy.http1.framing import Head
+from bufferproxy.http1.framing import Fields, Head
 from bufferproxy.http1.problems import Problem, render
-from bufferproxy.http1.replies import bodiless, framed, status_line
+from bufferproxy.http1.replies import BODILESS, STATUS_LINES, bodiless, framed, status_line
 
 
 class Handler(Protocol):
@@ -26,11 +26,10 @@ class Handler(Protocol):
 class Wire(Protocol):
     """The connection, as an exchange needs it."""
 
-    def date_line(self) -> bytes: ...
+    draining: bool
+    """The next answer is the last one here."""
 
-    def closing(self, exchange: Exchange) -> bool:
-        """Whether the answer to `exchange` is the last one here."""
-        ...
+    def date_line(self) -> bytes: ...
 
     def answer(self, head: bytes, body: bytes, *, close: bool) -> None:
         """Send the whole answer; the exchange is over."""
@@ -52,7 +51,8 @@ class Wire(Protocol):
 class Exchange:
     """A request, and the one chance to answer it. Once the caller is gone every answer is a no-op.
 
-    `target` is in origin form, or `*`; `version` is `1.0` or `1.1`; `scheme` http or https; `client` the
+    `head` is what it began with, shared with others that began with the same bytes. Of it: `target` is in
+    origin form, or `*`; `version` is `1.0` or `1.1`; `scheme` http or https; `client` the
     peer's address, empty when unknown; `host` the Host header, empty when an HTTP/1.0 caller sent none.
     `length` is the body's as declared, None when it comes in chunks. `body` is complete in `handle`;
     `received_at` is when its last byte came, by `Clock.now`. `context` belongs to the handler. `on_hangup`,
@@ -67,28 +67,48 @@ class Exchange:
         "body",
         "client",
         "context",
-        "headers",
-        "host",
-        "length",
-        "method",
+        "head",
         "received_at",
         "scheme",
         "stream_open",
-        "target",
-        "version",
     )
 
     def __init__(self, wire: Wire, head: Head, client: str, scheme: str) -> None:
-        self.method, self.target, self.version, self.headers, self.host, self.length, self._keep, _ = head
-        self._wire: Wire | None = wire
-        self._answered = False
+        self.head = head
         self.client = client
         self.scheme = scheme
         self.body = b""
         self.received_at = 0.0
         self.context: Any = None
-        self._on_hangup: Callable[[], None] | None = None
         self.stream_open: Stream | None = None
+        self._wire: Wire | None = wire
+        self._answered = False
+        self._keep = head.keep
+        self._on_hangup: Callable[[], None] | None = None
+
+    @property
+    def method(self) -> bytes:
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        return self.head.target
+
+    @property
+    def version(self) -> bytes:
+        return self.head.version
+
+    @property
+    def headers(self) -> Fields:
+        return self.head.headers
+
+    @property
+    def host(self) -> bytes:
+        return self.head.host
+
+    @property
+    def length(self) -> int | None:
+        return self.head.length
 
     @property
     def on_hangup(self) -> Callable[[], None] | None:
@@ -101,21 +121,23 @@ class Exchange:
             self._wire.held()
 
     @property
-    def keep(self) -> bool:
-        """Whether the caller wants the connection to go on."""
-        return self._keep
-
-    @property
     def gone(self) -> bool:
         """Whether the caller hung up before it was answered."""
         return self._wire is None and not self._answered
 
     def reply(self, status: int, head: bytes, body: bytes) -> None:
         """Answer in our own name: Date and Content-Length are added. `head` is header lines, each ended by
-        CRLF."""
+        CRLF, without a Content-Length."""
         wire = self._claim()
-        if wire is not None:
-            self._answer(wire, status, status_line(status) + wire.date_line() + head, body)
+        if wire is None:
+            return
+        begin = STATUS_LINES.get(status) or status_line(status)
+        date = wire.date_line()
+        if self.head.plain and self._keep and not wire.draining and status not in BODILESS:
+            length = b"Content-Length: %d\r\n\r\n" % len(body)
+            wire.answer(b"".join((begin, date, head, length)), body, close=False)
+        else:
+            self._answer(wire, status, begin + date + head, body)
 
     def reply_raw(self, head: bytes, body: bytes) -> None:
         """Pass on a service's answer as it came: `head` is its status line and its header lines. Only what
@@ -168,7 +190,7 @@ class Exchange:
             status,
             len(body),
             head_only=head_only,
-            close=wire.closing(self),
+            close=wire.draining or not self._keep,
             old=self.version == b"1.0",
         )
         wire.answer(lines, b"" if head_only or bodiless(status) else body, close=close)

@@ -20,7 +20,8 @@ from bufferproxy.http1.hop import HOP_BY_HOP, named_by_connection
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-HeaderList = list[tuple[bytes, bytes]]
+_Kept = tuple[list[bytes], dict[int, int], bytes | None, set[bytes]]
+"""Lines; of Via and X-Forwarded-*, which line is the last of that name; the host; what Connection names."""
 
 _KEEP, _DROP, _CONNECTION, _LENGTH, _CODING, _HOST, _VIA, _FOR, _PROTO, _FORWARDED_HOST = range(10)
 _MEANING = {
@@ -72,11 +73,55 @@ def end_to_end(
     `version` the HTTP version that the caller spoke. `headers` must have passed the framing rules of the
     server's side: no two lengths, at most one Host.
     """
-    lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
+    before, after = around_client(
+        method, target, headers,
+        body_length=body_length, told=bool(client), scheme=scheme, via=via, version=version,
+    )  # fmt: skip
+    return before + client.encode() + after
+
+
+def around_client(
+    method: bytes,
+    target: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    *,
+    body_length: int,
+    told: bool,
+    scheme: str,
+    via: bytes,
+    version: bytes = b"1.1",
+) -> tuple[bytes, bytes]:
+    """What `end_to_end` says before the client's address and behind it: all that callers who send the same
+    have in common. With `told` False the address is not told, and the second part is empty."""
+    first = b"%b %b HTTP/1.1\r\n" % (method, target)
+    lines, last, host, named = _keep_lines(first, headers, body_length)
+    if named:
+        # It may name what stood before it: rare enough to begin again without that.
+        kept = [pair for pair in headers if (low := pair[0].lower()) not in named and low != b"connection"]
+        lines, last, host, _ = _keep_lines(first, kept, body_length)
+    if not last and told and host is not None:
+        # No other proxy has touched it, as most: one format does.
+        lines.append(b"Via: %b %b\r\nX-Forwarded-For: " % (version, via))
+        rest = b"\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (scheme.encode(), host)
+        return b"".join(lines), rest
+    values = {_VIA: b"%b %b" % (version, via), _FOR: b"", _PROTO: scheme.encode()}
+    if not told:
+        del values[_FOR]
+    if host is not None:
+        values[_FORWARDED_HOST] = host
+    at = _extend(lines, last, values)
+    if at is None:
+        return b"".join(lines), b""
+    lines[at] = lines[at].removesuffix(b"\r\n")  # the address comes here, then this line's end
+    return b"".join(lines[: at + 1]), b"\r\n" + b"".join(lines[at + 1 :])
+
+
+def _keep_lines(first: bytes, headers: Sequence[tuple[bytes, bytes]], body_length: int) -> _Kept:
+    lines = [first]
     keep = lines.append
-    named: set[bytes] = set()
+    last: dict[int, int] = {}
     host: bytes | None = None
-    last: dict[int, int] = {}  # Via and X-Forwarded-*: which line is the last of that name
+    named: set[bytes] = set()
     for name, value in headers:
         meaning = _SEEN.get(name)
         if meaning is None:
@@ -95,19 +140,7 @@ def end_to_end(
             keep(b"%b: %b\r\n" % (name, value))
         elif meaning == _CONNECTION and value != b"keep-alive":
             named |= named_by_connection(value)
-    if named:
-        # It may name what stood before it: rare enough to begin again without that.
-        kept = [pair for pair in headers if (low := pair[0].lower()) not in named and low != b"connection"]
-        return end_to_end(
-            method, target, kept,
-            body_length=body_length, client=client, scheme=scheme, via=via, version=version,
-        )  # fmt: skip
-    received_by = b"%b %b" % (version, via)
-    if last:
-        _extend(lines, last, _own_values(received_by, client, scheme, host))
-    else:
-        keep(_own_lines(received_by, client, scheme, host))
-    return b"".join(lines)
+    return lines, last, host, named
 
 
 def loops(headers: Iterable[tuple[bytes, bytes]], via: bytes) -> bool:
@@ -128,32 +161,18 @@ def _look_up(name: bytes) -> int:
     return meaning
 
 
-def _own_lines(received_by: bytes, client: str, scheme: str, host: bytes | None) -> bytes:
-    """All that is added to a request that no other proxy has touched: one format, not four."""
-    if host is None or not client:
-        values = _own_values(received_by, client, scheme, host)
-        return b"".join([b"%b: %b\r\n" % (_ADDED[meaning], value) for meaning, value in values.items()])
-    return b"Via: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (
-        received_by, client.encode(), scheme.encode(), host,
-    )  # fmt: skip
-
-
-def _own_values(received_by: bytes, client: str, scheme: str, host: bytes | None) -> dict[int, bytes]:
-    values = {_VIA: received_by}
-    if client:
-        values[_FOR] = client.encode()
-    values[_PROTO] = scheme.encode()
-    if host is not None:
-        values[_FORWARDED_HOST] = host
-    return values
-
-
-def _extend(lines: list[bytes], last: dict[int, int], values: dict[int, bytes]) -> None:
-    """Append each value to the last line of its name, or a line of its own."""
+def _extend(lines: list[bytes], last: dict[int, int], values: dict[int, bytes]) -> int | None:
+    """Append each value to the last line of its name, or a line of its own. Returns which line tells of the
+    client, if one does."""
+    client: int | None = None
     for meaning, value in values.items():
         at = last.get(meaning)
         if at is None:
+            at = len(lines)
             lines.append(b"%b: %b\r\n" % (_ADDED[meaning], value))
-            continue
-        line = lines[at].rstrip(b" \t\r\n")
-        lines[at] = b"%b%b%b\r\n" % (line, b" " if line.endswith(b":") else b", ", value)
+        else:
+            line = lines[at].rstrip(b" \t\r\n")
+            lines[at] = b"%b%b%b\r\n" % (line, b" " if line.endswith(b":") else b", ", value)
+        if meaning == _FOR:
+            client = at
+    return client

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
 
 from bufferproxy.http1.problems import Problem, bad_request
 
@@ -42,21 +42,43 @@ Line = tuple[bytes, bytes, bytes]
 """A request line: method, target, and version, which is `1.0` or `1.1`."""
 
 
-class Head(NamedTuple):
+class Head:
     """A request up to its body. `target` is in origin form (or `*`), else untouched.
 
     `host` is empty only when an HTTP/1.0 caller named none. `length` is the body's in bytes, None when it
     comes in chunks. `keep`: the connection may go on afterwards. `expects`: the caller waits for a 100.
+    `names`: in lower case, each with its first value.
+    `plain`: an answer needs no thought of the caller, who speaks HTTP/1.1, stays, and did not send a HEAD.
+
+    All requests that begin with the same bytes may share one, whoever sent them: nobody changes it. But
+    `facts`, None at first, belongs to the handler: what it has found out from these bytes and nothing else.
     """
 
-    method: bytes
-    target: bytes
-    version: bytes
-    headers: Fields
-    host: bytes
-    length: int | None
-    keep: bool
-    expects: bool
+    __slots__ = (
+        "expects", "facts", "headers", "host", "keep", "length", "method", "names", "plain", "target",
+        "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        line: Line,
+        headers: Fields,
+        names: dict[bytes, bytes],
+        host: bytes,
+        length: int | None,
+        *,
+        keep: bool,
+        expects: bool,
+    ) -> None:
+        self.method, self.target, self.version = line
+        self.headers = headers
+        self.names = names
+        self.host = host
+        self.length = length
+        self.keep = keep
+        self.expects = expects
+        self.plain = keep and self.version == b"1.1" and self.method != b"HEAD"
+        self.facts: Any = None
 
 
 def read_line(line: bytes) -> Line | Problem:
@@ -92,20 +114,27 @@ def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
     """Put a head together. `upgrade`: the caller asks for another protocol; it is served as if it had not,
     and the connection closes, for it may go on in that protocol."""
     method, target, version = line
-    found: dict[bytes, bytes] = {}
+    names: dict[bytes, bytes] = {}
+    repeated: Fields = []
     for name, value in headers:
         lowered = name.lower()
-        if lowered in _SPECIAL:
-            # Repeated fields are one list (RFC 9110, 5.3); where a list is not allowed, its comma is refused.
-            found[lowered] = found[lowered] + b"," + value if lowered in found else value
+        if lowered not in names:
+            names[lowered] = value
+        elif lowered in _SPECIAL:
+            repeated.append((lowered, value))
+    found = names
+    if repeated:
+        # Repeated fields are one list (RFC 9110, 5.3); where a list is not allowed, its comma is refused.
+        found = dict(names)
+        for lowered, value in repeated:
+            found[lowered] += b"," + value
     host = found.get(b"host")
     if host is not None:
         if not _host_is_well_formed(host):
             return bad_request("The Host header is malformed, or there is more than one.")
     elif version == b"1.1":
         return bad_request("The Host header is missing.")
-    # Most requests have no more than a Host: then there is nothing to weigh.
-    length = _length(found, version) if len(found) > 1 else 0
+    length = _length(found, version)
     if isinstance(length, Problem):
         return length
     if target[0] != _SLASH or _HASH in target or not target.isascii():
@@ -117,7 +146,7 @@ def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
         _keeps(found[b"connection"], version) if b"connection" in found else version == b"1.1"
     )
     expects = b"expect" in found and _expects(found[b"expect"], version)
-    return Head(method, target, version, headers, host or b"", length, keep, expects)
+    return Head((method, target, version), headers, names, host or b"", length, keep=keep, expects=expects)
 
 
 def _length(found: dict[bytes, bytes], version: bytes) -> int | Problem | None:

@@ -11,6 +11,8 @@ STATUS_LINES = {
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+BODILESS = frozenset({204, 304, *range(200)})
+
 _LENGTH = b"\r\ncontent-length:"
 
 
@@ -51,7 +53,7 @@ def last_words(answer: Rendered, date_line: bytes, *, head_only: bool) -> bytes:
 
 
 def bodiless(status: int) -> bool:
-    return status in (204, 304) or status < 200
+    return status in BODILESS
 
 
 def _declared(lowered: bytes, at: int) -> int:

@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._unsent = 0
-        self._draining = False
+        self.draining = False
         self._ended = False
         self._lingering = False
 
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Finish the exchange under way, then close."""
-        self._draining = True
+        self.draining = True
         if self._phase == HEAD and not self._begun and not self._pending:
             self._close()
 
@@ -159,13 +159,24 @@ class Connection(asyncio.Protocol):
         self._begun = False
         if isinstance(found, Problem):
             return self._refuse(found)
-        head, rest = found
+        head, data, at = found
         exchange = self._exchange = Exchange(self, head, self._client, self._scheme)
         try:
             allowed = self.endpoint.handler.begin(exchange)
         except Exception:
             logger.exception("the handler failed on %r", exchange)
             return self._fail()
+        length = head.length
+        if length is not None and isinstance(allowed, int) and length <= allowed:
+            end = at + length
+            if end <= len(data):
+                exchange.body = data[at:end]
+                self._handle(exchange)
+                return data[end:]
+        return self._await_body(exchange, allowed, data[at:])
+
+    def _await_body(self, exchange: Exchange, allowed: int | Problem, rest: bytes) -> bytes:
+        head = exchange.head
         if not isinstance(allowed, int):
             return self._decline(exchange, allowed, head, rest)
         length = head.length
@@ -173,10 +184,6 @@ class Connection(asyncio.Protocol):
             self._body = ChunkedBody(allowed, self.endpoint.limits)
         elif length > allowed:
             return self._decline(exchange, self._told(too_large(allowed)), head, rest)
-        elif length <= len(rest):
-            exchange.body = rest[:length]
-            self._handle(exchange)
-            return rest[length:]
         else:
             self._body = SizedBody(length)
         self._phase = BODY
@@ -268,9 +275,6 @@ class Connection(asyncio.Protocol):
     def date_line(self) -> bytes:
         return self.endpoint.date_line
 
-    def closing(self, exchange: Exchange) -> bool:
-        return self._draining or not exchange.keep
-
     def answer(self, head: bytes, body: bytes, *, close: bool) -> None:
         self._exchange = None
         if len(body) > _JOIN_BYTES:
@@ -301,10 +305,9 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         """The exchange is over; the connection goes on."""
         self._phase = HEAD
-        self._set_deadline(self.endpoint.limits.idle)
-        if self._turning:
-            return
-        if self._pending or self._ended:
+        endpoint = self.endpoint
+        self.deadline = endpoint.clock.now() + endpoint.limits.idle
+        if (self._pending or self._ended) and not self._turning:
             # Not from here: whoever answered is not to find itself answering the next request as well.
             asyncio.get_running_loop().call_soon(self._resume)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -17,7 +18,7 @@ from bufferproxy.log.contract import (
     LogTail,
     Topic,
 )
-from bufferproxy.observe.events import Emit, LogOperated
+from bufferproxy.observe.events import Emit, LogAppended, LogOperated
 from bufferproxy.records import Entry, Partition, Position, Record
 
 T = TypeVar("T")
@@ -29,14 +30,28 @@ class ObservedLog(Log):
         self._log = log
         self._clock = clock
         self._emit = emit
+        self._begun: list[float] = []
+        """When the appends began that became durable in this turn of the loop."""
+        self._durable_at = 0.0
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self._log.submit(partition, entry, partial(self._appended, self._clock.now(), done))
 
     def _appended(self, began: float, done: Done, result: Appended) -> None:
-        error = None if isinstance(result, Position) else type(result).__name__
-        self._emit(LogOperated("append", self._clock.now() - began, error))
+        if isinstance(result, Position):
+            # A backend decides many at a time: one moment and one event are enough for all of this turn.
+            if not self._begun:
+                self._durable_at = self._clock.now()
+                asyncio.get_running_loop().call_soon(self._tell_durable)
+            self._begun.append(began)
+        else:
+            self._emit(LogOperated("append", self._clock.now() - began, type(result).__name__))
         done(result)
+
+    def _tell_durable(self) -> None:
+        begun, self._begun, at = self._begun, [], self._durable_at
+        # One that began later in this turn, and was decided at once, took no time that could be told.
+        self._emit(LogAppended([at - began if at > began else 0.0 for began in begun]))
 
     def partitions(self, topic: str) -> int:
         return self._log.partitions(topic)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 
@@ -73,11 +73,18 @@ class Held(NamedTuple):
 
 
 class LogOperated(NamedTuple):
-    """`operation`: append, fetch, commit, read, lag, ping. `error` is a class name, None when it worked."""
+    """`operation`: append, fetch, commit, read, lag, ping. `error` is a class name, None when it worked.
+    Appends that worked come as LogAppended."""
 
     operation: str
     seconds: float
     error: str | None = None
+
+
+class LogAppended(NamedTuple):
+    """Appends that became durable together, and how long each took: LogOperated for many."""
+
+    seconds: Sequence[float]
 
 
 class LeasesChanged(NamedTuple):
@@ -121,6 +128,7 @@ Event = (
     | Rested
     | Held
     | LogOperated
+    | LogAppended
     | LeasesChanged
     | Quarantined
     | LoopLagged

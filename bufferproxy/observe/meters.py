@@ -18,6 +18,7 @@ from bufferproxy.observe.events import (
     Finished,
     Held,
     LeasesChanged,
+    LogAppended,
     LogOperated,
     LoopLagged,
     Quarantined,
@@ -117,6 +118,7 @@ class Meters:
         events.subscribe(Quarantined, self._on_quarantined)
         events.subscribe(Held, self._on_held)
         events.subscribe(LogOperated, self._on_log_operated)
+        events.subscribe(LogAppended, self._on_log_appended)
         events.subscribe(LeasesChanged, self._on_leases_changed)
         events.subscribe(LoopLagged, self._on_loop_lagged)
         events.subscribe(Reloaded, self._on_reloaded)
@@ -183,6 +185,9 @@ class Meters:
             histogram.observe(seconds)
         if error is not None:
             self.operation_errors.add(operation)
+
+    def _on_log_appended(self, event: LogAppended) -> None:
+        self.operations["append"].observe_all(event.seconds)
 
     def _on_leases_changed(self, event: LeasesChanged) -> None:
         self.rebalances += 1

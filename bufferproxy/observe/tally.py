@@ -27,6 +27,12 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def observe_all(self, values: Sequence[float]) -> None:
+        bounds, counts = self.bounds, self.counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.total += sum(values)
+
     def cumulated(self) -> list[tuple[float, int]]:
         """(upper bound, observations up to it), the last bound being infinity."""
         so_far, rows = 0, []

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from bufferproxy.accept.answers import (
-    Receipt,
     Standing,
     accepted,
     parse_head,
@@ -19,7 +18,7 @@ ID = "a" * 48
 
 
 def test_a_receipt_says_what_is_known_the_moment_it_is_durable() -> None:
-    head, body = accepted(Receipt(ID, "auth", 7, 1.25, 1769860800250, b"wait=5"), "/_bufferproxy")
+    head, body = accepted(ID, "auth", 7, 1.25, 1769860800250, b"wait=5", "/_bufferproxy")
     assert head.decode().split("\r\n") == [
         "Content-Type: application/json",
         f"Location: /_bufferproxy/requests/{ID}",
@@ -42,7 +41,7 @@ def test_a_receipt_says_what_is_known_the_moment_it_is_durable() -> None:
 
 
 def test_a_receipt_without_a_preference_names_none_and_comes_back_in_a_second_at_least() -> None:
-    head, _ = accepted(Receipt(ID, "auth", 1, 0.0, 0, None), "/p")
+    head, _ = accepted(ID, "auth", 1, 0.0, 0, None, "/p")
     assert b"Retry-After: 1\r\n" in head
     assert b"Preference-Applied" not in head
 

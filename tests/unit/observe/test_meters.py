@@ -15,6 +15,7 @@ from bufferproxy.observe.events import (
     Finished,
     Held,
     LeasesChanged,
+    LogAppended,
     LogOperated,
     LoopLagged,
     Quarantined,
@@ -110,9 +111,10 @@ def test_a_reload_keeps_the_numbers_of_services_that_stay() -> None:
 
 def test_operations_of_the_log_are_timed_and_their_failures_counted() -> None:
     meters, events = counting()
-    events.emit(LogOperated("append", 0.002))
+    events.emit(LogAppended([0.002, 0.0002]))
     events.emit(LogOperated("append", 3.0, "AppendUncertain"))
-    assert sum(meters.operations["append"].counts) == 2
+    assert [count for count in meters.operations["append"].counts if count] == [1, 1, 1]
+    assert meters.operations["append"].total == pytest.approx(3.0022)
     assert meters.operation_errors["append"] == 1
     assert meters.operation_errors["fetch"] == 0
 
