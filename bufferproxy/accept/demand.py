@@ -45,10 +45,9 @@ class Demand:
         lives = min(terms.expire, self.mode.hold) if self.mode.strict else terms.expire
         self.lives = int(lives * 1000)
         self.idempotency_key = head.names.get(b"idempotency-key") or None
-        ordered = terms.order != "none"
-        self.key = ordering_key(terms.key, target, headers, "") if ordered else None
+        self.key = ordering_key(terms.key, target, headers, "") if terms.keyed else None
         self.keyed_by_client = (
-            ordered and self.key is None and terms.key is not None and terms.key.kind == "client"
+            terms.keyed and self.key is None and terms.key is not None and terms.key.kind == "client"
         )
         self._via = via
         self._scheme = ""

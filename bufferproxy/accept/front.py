@@ -33,6 +33,8 @@ class Terms(NamedTuple):
     limits: Limits
     order: str
     key: KeySource | None
+    keyed: bool = False
+    """Something depends on the ordering key: the order, or a rate for each key."""
 
 
 class Front:
