@@ -34,6 +34,14 @@ def test_any_part_of_a_batch_comes_back_as_it_was(given: list[Entry], data: st.D
     assert batches.sum_of(sizes) == sum(len(entry.value) for entry in given[first:last])
 
 
+def test_headers_that_only_look_alike_are_told_apart() -> None:
+    pair = ("name", b"v")
+    for headers in ([(pair,), (pair, pair), ()], [(pair, pair), (pair,), (pair,) * 3], [(), (pair,)]):
+        given = [Entry(None, b"", each) for each in headers]
+        _, _, found = batches.unpack(batches.pack(given), len(given), 0, len(given))
+        assert list(found) == headers
+
+
 def test_the_bytes_are_those_that_are_documented() -> None:
     given = [
         Entry(None, b"one", (("name", b"v"),)),
