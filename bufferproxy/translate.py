@@ -61,7 +61,7 @@ def terms(service: Service) -> Terms:
         limits=Limits(service.backlog.requests, service.backlog.bytes, service.backlog.wait),
         order=service.order,
         key=None if key is None else _key(key.kind, key.arg),
-        keyed=service.order != "none" or service.key_rate is not None,
+        key_rated=service.key_rate is not None,
     )
 
 

@@ -33,8 +33,12 @@ class Terms(NamedTuple):
     limits: Limits
     order: str
     key: KeySource | None
-    keyed: bool = False
-    """Something depends on the ordering key: the order, or a rate for each key."""
+    key_rated: bool = False
+
+    @property
+    def keyed(self) -> bool:
+        """Something depends on the ordering key: the order, or a rate for each key."""
+        return self.order != "none" or self.key_rated
 
 
 class Front:
