@@ -46,6 +46,7 @@ async def test_a_stop_repeats_only_what_it_cut_off(world: World) -> None:
         world.recorder.mode(stuck="")
         for process in world.processes:
             await asyncio.to_thread(process.start)
+        await asyncio.to_thread(world.recorder.await_count, 502)
         await asyncio.to_thread(world.await_settled)
     times = Counter(arrival.id for arrival in world.recorder.arrivals())
     assert times[stuck.id] == 2
