@@ -80,6 +80,7 @@ def plan(settings: Settings, name: str) -> Plan:
         service.burst,
         concurrency(service),
         retry(service),
+        at_most_once=service.delivery == "at_most_once",
         key_rate=service.key_rate,
     )
 
@@ -98,8 +99,15 @@ def retry(service: Service) -> RetryPolicy:
             statuses.update(range(first, first + 100))
         elif cause != "timeout":
             statuses.add(int(cause))
+    again = service.delivery != "at_most_once"
     return RetryPolicy(
-        found.attempts, found.first, found.max, found.jitter, frozenset(statuses), "timeout" in found.on
+        found.attempts,
+        found.first,
+        found.max,
+        found.jitter,
+        frozenset(statuses),
+        timeout=again and "timeout" in found.on,
+        interrupted=again,
     )
 
 

@@ -22,7 +22,6 @@ NOT_YET: Mapping[str, str] = {
     "services.*.hangup": _NOT_ENFORCED,
     "services.*.retry.budget": _NOT_ENFORCED,
     "services.*.results.total": _NOT_ENFORCED,
-    "services.*.delivery=at_most_once": f"{_NOT_ENFORCED}: it is at_least_once",
 }
 """Dotted key (`*`: any one part), perhaps with the one value that is meant -> what to say when it is set."""
 

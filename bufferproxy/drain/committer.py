@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection, Mapping
 
 from bufferproxy.clock import Clock
-from bufferproxy.drain.holding import Holding
+from bufferproxy.drain.holding import Commit, Holding
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import LogReader
 from bufferproxy.records import Partition
@@ -13,31 +14,55 @@ from bufferproxy.records import Partition
 EVERY = 0.1
 """Seconds between commits: what a crash may repeat is what was answered in so long."""
 
+AGAIN = 0.5
+"""Seconds until a commit that failed is tried again."""
+
+Committed = Callable[[Mapping[Partition, Commit]], None]
+
 
 class Committer:
-    def __init__(self, holding: Holding, reader: LogReader, clock: Clock) -> None:
+    """`committed` is told of each commit that is durable."""
+
+    def __init__(self, holding: Holding, reader: LogReader, clock: Clock, committed: Committed) -> None:
         self._holding = holding
         self._reader = reader
         self._clock = clock
+        self._committed = committed
+        self._due = asyncio.Event()
+
+    def soon(self) -> None:
+        """Somebody waits for the next commit."""
+        self._due.set()
 
     async def run(self) -> None:
         while True:
-            await self._clock.sleep(EVERY)
-            await self.commit()
+            timer = self._clock.call_later(EVERY, self._due.set)
+            try:
+                await self._due.wait()
+            finally:
+                timer.cancel()
+            self._due.clear()
+            if not await self.commit():
+                await self._clock.sleep(AGAIN)
 
-    async def commit(self, among: Collection[Partition] | None = None) -> None:
-        """Commit what has moved (in `among`, or anywhere). What cannot be committed now is kept for the next
-        time. So is what is refused: either it was granted anew meanwhile, and counts under its new epoch, or
-        it belongs to somebody else, and `lost` will come and make us forget it."""
+    async def commit(self, among: Collection[Partition] | None = None) -> bool:
+        """Commit what has moved (in `among`, or anywhere). What cannot be committed now is kept for the
+        next time. So is what is refused: either it was granted anew meanwhile, and counts under its new
+        epoch, or it belongs to somebody else, and `lost` will come and make us forget it. False when the
+        log is away."""
         commits = self._holding.committable(among)
         if not commits:
-            return
+            return True
         offsets = {partition: (epoch, offset) for partition, (epoch, offset, _) in commits.items()}
         marks = {partition: commit.marks for partition, commit in commits.items()}
         try:
-            self._holding.not_committed(await self._reader.commit(offsets, marks))
+            refused = await self._reader.commit(offsets, marks)
         except LogUnavailable:
             self._holding.not_committed(commits)
+            return False
         except BaseException:
             self._holding.not_committed(commits)
             raise
+        self._holding.not_committed(refused)
+        self._committed({p: commit for p, commit in commits.items() if p not in refused})
+        return True

@@ -69,6 +69,19 @@ class Holding:
             self._full.discard(partition)
             self._moved.discard(partition)
 
+    def touch(self, partition: Partition) -> None:
+        """What its commit tells has changed."""
+        if partition in self._windows:
+            self._moved.add(partition)
+
+    def release(self, partitions: Collection[Partition]) -> None:
+        """They are let go in order: what is open was begun by nobody."""
+        for partition in partitions:
+            window = self._windows.get(partition)
+            if window is not None:
+                window.starts = 0
+                self._moved.add(partition)
+
     def is_full(self, partition: Partition) -> bool:
         return partition in self._full
 

@@ -23,6 +23,7 @@ class Plan(NamedTuple):
     concurrency: int
     retry: RetryPolicy
     window: int = 10_000
+    at_most_once: bool = False
     key_rate: float | None = None
     """Per second and ordering key."""
 

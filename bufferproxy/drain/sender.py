@@ -12,8 +12,10 @@ from typing import Protocol
 from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
 from bufferproxy.deliver.outcome import NotSent
+from bufferproxy.drain.announcer import Announcer
 from bufferproxy.drain.flights import Flights
 from bufferproxy.drain.lanes import Item
+from bufferproxy.drain.openings import CAREFUL
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.plan import Plan
 from bufferproxy.http1.client import Connection
@@ -46,6 +48,7 @@ class Sender:
         self._key_rate = None if plan.key_rate is None else KeyRate(plan.key_rate)
         self.owner: Owner | None = None
         """None: nothing is sent (any more)."""
+        self.announcer: Announcer | None = None
 
     async def attempt(self, item: Item) -> Disposition:
         """Everything up to the service's answer. Updates `item.request` with what the attempt used up."""
@@ -57,6 +60,8 @@ class Sender:
         if connection is None:
             return Release()
         try:
+            if item.window.starts > CAREFUL and self.announcer is not None:
+                await self.announcer.announce(item)
             instead = self._instead(item, connection)
             if instead is not None:
                 self._pacer.give_back()

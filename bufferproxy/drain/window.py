@@ -16,13 +16,27 @@ class Window:
     does not open it again.
     """
 
-    __slots__ = ("_done", "_open", "_order", "begun", "committable", "epoch", "size", "starts")
+    __slots__ = (
+        "_done",
+        "_open",
+        "_order",
+        "begun",
+        "committable",
+        "epoch",
+        "least_starts",
+        "size",
+        "starts",
+    )
 
     def __init__(self, committed: int, epoch: int, marks: Marks | None = None) -> None:
         self.committable = committed
         self.epoch = epoch
         self.size = 0
-        self.starts, self.begun, done = marks or Marks()
+        self.starts = 0
+        """Take-overs without progress, this one included; set when the lease is written down."""
+        self.least_starts = 1
+        """What progress sets `starts` back to."""
+        _, self.begun, done = marks or Marks()
         self._done = deque(done)
         """Runs that the holder before had done, beyond what was begun here."""
         self._order: deque[tuple[int, int, float]] = deque()
@@ -79,6 +93,8 @@ class Window:
         while order and order[0][0] not in open_:
             self.committable = order.popleft()[1]
             moved = True
+        if moved and self.starts > self.least_starts:
+            self.starts = self.least_starts
         return moved
 
     def marks(self) -> Marks:

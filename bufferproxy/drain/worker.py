@@ -13,13 +13,15 @@ from collections.abc import Collection, Mapping
 
 from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
+from bufferproxy.drain.announcer import Announcer
 from bufferproxy.drain.committer import Committer
 from bufferproxy.drain.delays import Delays
 from bufferproxy.drain.flights import Flights
-from bufferproxy.drain.holding import Gate, Holding
+from bufferproxy.drain.holding import Commit, Gate, Holding
 from bufferproxy.drain.keyed import KeyedLanes
 from bufferproxy.drain.lanes import FreeLane, Item
 from bufferproxy.drain.leases import Leases
+from bufferproxy.drain.openings import Openings
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.parking import Parking
 from bufferproxy.drain.plan import Plan
@@ -29,7 +31,7 @@ from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
 from bufferproxy.observe.events import Emit
 from bufferproxy.records import Partition, Record
-from bufferproxy.settle.disposition import Ack, Disposition, Release, Retry, Wait
+from bufferproxy.settle.disposition import Ack, DeadLetter, Disposition, Release, Retry, Wait
 from bufferproxy.settle.settler import Fate, Settler
 
 ASIDE = 1.0
@@ -56,9 +58,11 @@ class Worker:
             if plan.order == "key":
                 self._parking = Parking(plan.topics, lanes, self._park, self._drop, clock)
         self._holding = Holding(plan.bounds)
+        self._openings = Openings(self._holding, self._admit, self._kill, at_most_once=plan.at_most_once)
         self._delays = Delays(clock, self._lanes.offer, self._hop)
         self._flights = Flights()
         self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
+        self._announcer = self._sender.announcer = Announcer(self._holding)
         self.leases = self._sender.owner = Leases(plan, self._holding, self._flights, pacer, self, emit)
         self._stopping = False
         self._aside: Counter[bytes] = Counter()
@@ -73,7 +77,9 @@ class Worker:
     async def run(self, reader: LogReader, log: LogInspector) -> None:
         """Until cancelled."""
         self._holding.gate = Gate(reader.pause, reader.resume)
-        committer = self.leases.committer = Committer(self._holding, reader, self._clock)
+        committer = self.leases.committer = Committer(self._holding, reader, self._clock, self._committed)
+        self._openings.commit = committer.soon
+        self._announcer.commit = committer.soon
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fetch(reader))
             group.create_task(committer.run())
@@ -89,6 +95,7 @@ class Worker:
         self._stopping = True
         self._sender.owner = None
         await self._flights.wait_landed(set(self._holding), grace)
+        self._holding.release(set(self._holding))
         if self.leases.committer is not None:
             await self.leases.committer.commit()
 
@@ -118,14 +125,19 @@ class Worker:
             self._settler.quarantine(record, str(error), quarantined)
             return
         item = Item(request, window, due=came_due)
-        if came_due:
+        if not self._openings.takes(item):
+            self._admit(item)
+
+    def _admit(self, item: Item) -> None:
+        """Its partition is open: it goes where it belongs."""
+        if item.due:
             self._delays.hold(item)
         elif self._parking is None:
             self._lanes.offer(item)
         elif not self._parking.takes(item):
             self._lanes.offer(item)
-            if self._holding.is_full(record.partition):
-                self._make_room(record.partition)
+            if self._holding.is_full(item.partition):
+                self._make_room(item.partition)
 
     async def _deliver(self) -> None:
         while not self._stopping:
@@ -135,6 +147,8 @@ class Worker:
             self._taken += 1
             disposition: Disposition = Release()
             try:
+                if self.plan.at_most_once:
+                    await self._announcer.announce(item)
                 disposition = await self._sender.attempt(item)
             finally:
                 self._taken -= 1
@@ -205,6 +219,10 @@ class Worker:
     def _park(self, item: Item) -> None:
         self._settler.park(item.request, lambda: self._settled(item))
 
+    def _kill(self, item: Item, reason: str) -> None:
+        detail = "it ended the worker again and again" if reason == "crash" else "it may have been sent"
+        self._settle(item, DeadLetter(reason, None, detail))
+
     def _drop(self, item: Item) -> None:
         """It lies in another place already."""
         self._settled(item)
@@ -225,19 +243,27 @@ class Worker:
         self._holding.settle(position.partition, position.offset, item.window)
         if self._parking is not None:
             self._parking.settled(item)
+        self._openings.settled(item)
         self._lanes.ended(item)
         self._flights.land(item)
 
     def _hop(self, item: Item) -> None:
         self._settler.move(item.request, lambda: self._settled(item))
 
+    def _committed(self, commits: Mapping[Partition, Commit]) -> None:
+        self._openings.committed(commits)
+        self._announcer.committed(commits)
+
     # --- what `leases` tells ---
 
     def begin(self, leases: Mapping[Partition, Lease]) -> None:
+        self._openings.begin(leases)
         if self._parking is not None:
             self._parking.granted(leases)
 
     def forget(self, partitions: Collection[Partition]) -> None:
+        self._openings.forget(partitions)
+        self._announcer.forget(partitions)
         self._lanes.discard(partitions)
         self._delays.discard(partitions)
         if self._parking is not None:

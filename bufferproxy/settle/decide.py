@@ -34,7 +34,8 @@ LONGEST_REST = 86_400.0
 
 
 class RetryPolicy(NamedTuple):
-    """`retry` of the settings. `statuses`: which of 400..599 are tried again; `timeout`: so is no answer."""
+    """`retry` of the settings. `statuses`: which of 400..599 are tried again; `timeout`: so is no answer;
+    `interrupted`: so is half of one (not where delivery is `at_most_once`: it may have been acted upon)."""
 
     attempts: int
     first: float
@@ -42,6 +43,7 @@ class RetryPolicy(NamedTuple):
     jitter: str
     statuses: frozenset[int]
     timeout: bool
+    interrupted: bool = True
 
 
 def decide(outcome: Outcome, attempts: int, policy: RetryPolicy, random: float) -> Disposition:
@@ -54,6 +56,8 @@ def decide(outcome: Outcome, attempts: int, policy: RetryPolicy, random: float) 
                 return _again(attempts, policy, random, "timeout", None, detail)
             return DeadLetter("timeout", None, detail)
         case Interrupted(detail=detail):
+            if not policy.interrupted:
+                return DeadLetter("interrupted", None, detail)
             return _again(attempts, policy, random, "interrupted", None, detail)
         case Answered():
             return _answered(outcome, attempts, policy, random)

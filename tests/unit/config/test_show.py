@@ -42,7 +42,6 @@ def test_what_is_not_done_yet_is_told_to_who_set_it(loaded: Load) -> None:
             to: http://a
             results: {total: 5GiB}
             concurrency: {adaptive: {}}
-            delivery: at_most_once
             breaker: {}
         """
     )
@@ -50,7 +49,6 @@ def test_what_is_not_done_yet_is_told_to_who_set_it(loaded: Load) -> None:
         "callers",
         "services.a.results.total",
         "services.a.concurrency.adaptive",
-        "services.a.delivery",
         "services.a.breaker",
     ]
     assert "services.a.results.total: accepted, not yet enforced in this version" in not_yet(found)

@@ -15,7 +15,7 @@ from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.plan import Plan
 from bufferproxy.drain.window import Window
 from bufferproxy.drain.worker import Worker
-from bufferproxy.http1.reply import Reply
+from bufferproxy.http1.reply import Failure, Kind, Phase, Reply
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.policy.bucket import TokenBucket
@@ -40,13 +40,19 @@ class Service:
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.bad: set[bytes] = set()
+        self.poison: bytes | None = None
+        self.fatal = asyncio.Event()
+        """Set when the poison was sent: the test ends the worker, and no answer comes."""
+        self.away = False
         self.sent: list[tuple[bytes, float]] = []
         self.done: list[bytes] = []
 
     def idle(self) -> Connection | None:
         return None
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> Connection | Failure:
+        if self.away:
+            return Failure(Phase.CONNECT, Kind.REFUSED, sent=False, detail="refused")
         return cast("Connection", object())
 
     def ready(self, connection: Connection) -> bool:
@@ -54,6 +60,9 @@ class Service:
 
     async def attempt(self, connection: Connection, request: Request, number: int) -> Outcome:
         self.sent.append((request.body, round(self.now(), 2)))
+        if request.body == self.poison:
+            self.fatal.set()
+            await asyncio.Event().wait()
         await asyncio.sleep(0)
         status = 500 if request.body in self.bad else 200
         if status == 200:
@@ -68,12 +77,12 @@ class Service:
 class World:
     """A worker between a log in memory, which outlives it, and a service that the test plays."""
 
-    def __init__(self, order: str = "key", key_rate: float | None = None) -> None:
+    def __init__(self, order: str = "key", **plan: Any) -> None:
         self.clock = FakeClock()
         self.service = Service(self.clock.now)
         self.memory = Memory()
         self.log = MemoryLog(self.memory, self.clock)
-        self.plan = Plan("a", NAMES, 1, order, float("inf"), 1, 4, RETRY, window=WINDOW, key_rate=key_rate)
+        self.plan = Plan("a", NAMES, 1, order, float("inf"), 1, 4, RETRY, window=WINDOW, **plan)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Worker]:

@@ -42,6 +42,7 @@ class World:
 
     async def open(self) -> World:
         self.clock = FakeClock()
+        self.told: list[object] = []
         self.log = MemoryLog(clock=self.clock)
         await self.log.ensure(
             topics_of(NAMES, partitions=1, body=100, reply=100, keep_results=9, keep_dead=9), create=True
@@ -52,7 +53,7 @@ class World:
         self.reader = await self.log.reader(NAMES.group, (NAMES.requests,), Listener(self.holding))
         for record in await self.reader.fetch():
             self.holding.begin(record, self.reader.after(record))
-        self.committer = Committer(self.holding, self.reader, self.clock)
+        self.committer = Committer(self.holding, self.reader, self.clock, self.told.append)
         return self
 
     def settle(self, offset: int) -> None:

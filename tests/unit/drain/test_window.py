@@ -91,6 +91,7 @@ def test_a_done_prefix_moves_the_commit_by_itself() -> None:
 
 def test_what_the_holder_before_had_done_is_told_on_until_it_was_met() -> None:
     again = Window(0, 1, Marks(2, 9, ((1, 2), (5, 9))))
+    again.starts = 2
     again.begin(0, 1, 10)
     assert again.marks() == Marks(2, 9, ((1, 2), (5, 9)))
     again.begin(1, 2, 10)

@@ -106,6 +106,11 @@ def test_a_timeout_that_is_not_to_be_tried_again_is_dead() -> None:
     )
 
 
+def test_what_may_be_sent_once_only_is_dead_when_nobody_knows_what_came_of_it() -> None:
+    once = POLICY._replace(timeout=False, interrupted=False)
+    assert decide(INTERRUPTED, FIRST, once, 0.5) == DeadLetter("interrupted", None, "reset")
+
+
 def test_waits_grow_with_the_attempts_used_up() -> None:
     waits = [decide(TIMED_OUT, n, POLICY, 0.5) for n in (1, 2)]
     assert waits == [Retry(1.0, "timeout", None), Retry(2.0, "timeout", None)]

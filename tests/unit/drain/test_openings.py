@@ -1,0 +1,103 @@
+"""What kills its worker again and again is found out; what may be sent only once is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bufferproxy.drain.openings import CAREFUL
+from bufferproxy.envelope import change_of
+from bufferproxy.log.memory import MemoryLog
+from bufferproxy.records import Partition, Position
+
+Make = Callable[..., Any]
+
+
+def reading(world: Any) -> MemoryLog:
+    """The log outlives the worker."""
+    return MemoryLog(world.memory, world.clock)
+
+
+async def dead(world: Any) -> list[tuple[bytes, str]]:
+    """Bodies and reasons of the dead letters."""
+    records = await reading(world).read(Position(Partition("bufferproxy.a.dead", 0), 0), 99)
+    return [(record.value, dict(record.headers)["bufferproxy-reason"].decode()) for record in records]
+
+
+async def crash(world: Any) -> None:
+    """A worker that ends the moment the poison is sent, as a killed one does: nothing is settled after it."""
+    world.service.fatal = asyncio.Event()
+    async with world.running(), asyncio.timeout(5):
+        while not world.service.fatal.is_set():
+            await world.clock.advance(0.05)
+
+
+@pytest.mark.parametrize("order", ["none", "key"])
+async def test_a_request_that_kills_the_worker_ends_dead_and_the_others_are_delivered(
+    drain_world: Make, order: str
+) -> None:
+    world = drain_world(order)
+    world.service.poison = b"poison"
+    async with world.running():
+        await world.accept(b"a", b"a0", b"a1")
+        await world.accept(b"p", b"poison")
+        await world.accept(b"b", b"b0", b"b1")
+    lives = 0
+    while True:
+        try:
+            await crash(world)
+        except TimeoutError:
+            break
+        lives += 1
+        assert lives < 20
+    assert CAREFUL + 1 <= lives <= CAREFUL + 3
+    assert await dead(world) == [(b"poison", "crash")]
+    assert {b"a0", b"a1", b"b0", b"b1"} <= set(world.service.done)
+    records = await reading(world).read(Position(Partition("bufferproxy.a.states", 0), 0), 99)
+    assert [change_of(record).state for record in records][-1] == "dead"
+
+
+async def test_many_crashes_with_progress_between_them_accuse_nobody(drain_world: Make) -> None:
+    world = drain_world("none")
+    for n in range(3 * CAREFUL):
+        async with world.running():
+            await world.accept(None, b"%d" % n)
+            await world.clock.advance(0.3)
+    assert len(world.service.done) == 3 * CAREFUL
+    assert await dead(world) == []
+
+
+async def test_many_starts_without_a_send_accuse_nobody(drain_world: Make) -> None:
+    """The service is away, and an impatient supervisor kills the worker every second."""
+    world = drain_world("none")
+    world.service.away = True
+    for _ in range(3 * CAREFUL):
+        async with world.running():
+            await world.accept(None, b"x")
+            await world.clock.advance(1.0)
+    world.service.away = False
+    async with world.running():
+        await world.clock.advance(30.0)
+    assert len(world.service.done) == 3 * CAREFUL
+    assert await dead(world) == []
+
+
+async def test_sent_at_most_once_a_crash_ends_what_was_on_its_way(drain_world: Make) -> None:
+    world = drain_world("none", at_most_once=True)
+    world.service.poison = b"poison"
+    async with world.running():
+        await world.accept(None, b"a", b"poison", b"b")
+    await crash(world)
+    world.service.poison = None
+    async with world.running():
+        await world.accept(None, b"c")
+        await world.clock.advance(5.0)
+    sent = [body for body, _ in world.service.sent]
+    assert max(sent.count(body) for body in sent) == 1
+    letters = await dead(world)
+    assert (b"poison", "interrupted") in letters
+    assert {reason for _, reason in letters} == {"interrupted"}
+    assert {body for body, _ in letters} | set(world.service.done) == {b"a", b"poison", b"b", b"c"}
