@@ -11,6 +11,9 @@ from bufferproxy.rate.records import Claim, Grant, Read, Release, Unreadable
 
 NOBODY = -1
 
+SILENCE = 1.5
+"""Seconds without a word of a leader after which a replica claims."""
+
 
 class Fence:
     __slots__ = ("epoch", "heard_at", "leader")
@@ -34,7 +37,7 @@ class Fence:
                 # It may be the claim of a later version. Nobody of ours leads any more: the ceiling first.
                 self.epoch, self.leader = offset, ""
             case Release(worker) if worker == self.leader:
-                self.leader, self.heard_at = "", -float("inf")
+                self.leader, self.heard_at = "", now - SILENCE
             case _:
                 pass
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bufferproxy.policy.bucket import TokenBucket
 from bufferproxy.rate.ledger import TTL
@@ -46,6 +46,9 @@ class Lease:
         self.share = NOTHING
         self.until = -math.inf
         self.floor = 0
+        self.ceiling = 0.0
+        self.regime: Mapping[str, Any] = {}
+        """What the leader last said of the service as a whole."""
         self.sends = 0
         """Since it began."""
         self._bucket = TokenBucket(0.0, 0.0, now)
@@ -125,6 +128,7 @@ class Holder:
         for service, terms in grant.services.items():
             share = terms.shares.get(self.worker, NOTHING)
             lease = self.lease(service, now)
+            lease.ceiling, lease.regime = terms.ceiling, terms.regime
             if lease.change(share, self.until(share, now), now):
                 self._awaited = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,7 +32,8 @@ class Leader:
         self._stirred: set[str] = set()
 
     def govern(self, service: str, ceiling: Ceiling, regime: Mapping[str, Any], now: float) -> None:
-        """What all replicas together may do from now on, and the verdict that goes with it."""
+        """What all replicas together may do from now on, and the verdict that goes with it. A rate of 0:
+        nothing. Every replica is told, leading or not; its reports' outcomes are what it is judged by."""
         found = self._services.get(service)
         if found is None:
             found = self._services[service] = _Service(service, self.ledger, now)
@@ -58,7 +60,10 @@ class Leader:
     def grants(self, now: float) -> list[Grant]:
         """What to append now: at every tick, and when a report lets somebody begin."""
         tick, stirred = now >= self.tick_at, self._stirred
-        if not self.leads or not (tick or stirred) or now > self.fence.heard_at + DEAF:
+        if not self.leads or not (tick or stirred):
+            return []
+        if now > self.fence.heard_at + DEAF:
+            self.tick_at = now + TICK
             return []
         terms = (
             self._terms(self._services if tick else stirred, now, at_tick=tick)
@@ -67,7 +72,7 @@ class Leader:
         )
         self._stirred = set()
         if tick:
-            self.tick_at = now + TICK
+            self.tick_at = min(now + TICK, self.first_at if now < self.first_at else math.inf)
         elif not terms:
             return []
         self._number += 1
@@ -90,7 +95,7 @@ class Leader:
     @property
     def wake_at(self) -> float:
         """When `grants` has something to say though nothing is read (inf: never)."""
-        return self.tick_at if self.leads else float("inf")
+        return self.tick_at if self.leads else math.inf
 
     def _begin(self, now: float) -> None:
         """All grants of leaders before are in the ledger, for they lie before our claim. Which tokens were
@@ -144,7 +149,7 @@ class _Service:
         """At a tick whatever lasts or ends; in between only who begins, ends, or shall take turns now, and
         what is taken away for who cannot begin before."""
         if at_tick:
-            return bool(terms.shares or self.held or terms.regime != self.said.regime)
+            return bool(terms.shares or self.held or terms.regime or self.said.regime)
         if self.cramped:
             return _parts(terms) != _parts(self.said)
         before = {name: bool(share.turn) for name, share in self.said.shares.items()}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+from bufferproxy.rate.fence import SILENCE
 from bufferproxy.rate.holder import Holder, Want
 from bufferproxy.rate.leader import Leader
 from bufferproxy.rate.records import Claim, Grant, Read, Release, Said
-
-SILENCE = 1.5
-"""Seconds without a word of a leader after which a replica claims."""
 
 SPREAD = 0.3
 """Seconds by which replicas differ in that, lest all claim at once."""
@@ -22,7 +21,7 @@ class Replica:
         self.holder = Holder(worker, now)
         self.leader = Leader(worker, now)
         self._patience = SILENCE + SPREAD * jitter
-        self._claimed_at = -float("inf")
+        self._claimed_at = -math.inf
         self._worker = worker
 
     def read(self, offset: int, record: Read, now: float) -> None:
@@ -31,7 +30,8 @@ class Replica:
 
     def due(self, wants: Mapping[str, Want], now: float) -> list[Said]:
         """What to append now, in this order. Call it after each batch that was read, when `wake_at` has come,
-        and when the backlog of a service begins or ends."""
+        when the backlog of a service begins or ends, and when a turn is over (`Lease.over`). The outcomes in
+        `wants` are told when a Report comes back, and begin anew then."""
         said: list[Said] = []
         report = self.holder.report(wants, now)
         if report is not None:

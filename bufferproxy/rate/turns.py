@@ -64,7 +64,11 @@ class Turns:
         now: float,
     ) -> dict[str, Place]:
         """What each who shall hold a share shall have."""
+        if not ceiling.rate or not ceiling.concurrency:
+            self._members = {}
+            return {}
         asks = {name: one.ask(service) for name, one in workers.items() if not one.released}
+        self._left_at = {name: at for name, at in self._left_at.items() if name in asks}
         wanting = {name: ask for name, ask in asks.items() if ask.backlog}
         if not self._began:
             self._began = True  # those of the leader before us stay
