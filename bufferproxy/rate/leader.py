@@ -1,0 +1,164 @@
+"""The leader: what to grant, from what the log says. Every replica feeds one, whether it leads or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bufferproxy.rate.fence import Fence
+from bufferproxy.rate.ledger import ECHO, Ledger, Standing
+from bufferproxy.rate.records import Grant, Read, Report, Share, Terms
+from bufferproxy.rate.shares import Ceiling, Part, within
+from bufferproxy.rate.turns import Place, Turns
+
+TICK = 0.25
+"""Seconds between grants that nothing but time asks for."""
+
+DEAF = 1.0
+"""Seconds without reading even its own grants after which a leader falls silent: another one will claim."""
+
+
+class Leader:
+    def __init__(self, worker: str, now: float) -> None:
+        self.worker = worker
+        self.fence = Fence(now)
+        self.ledger = Ledger(now)
+        self.tick_at = now
+        self.first_at = now
+        """Until then it only says that it lives."""
+        self._services: dict[str, _Service] = {}
+        self._number = 0
+        self._stirred: set[str] = set()
+
+    def govern(self, service: str, ceiling: Ceiling, regime: Mapping[str, Any], now: float) -> None:
+        """What all replicas together may do from now on, and the verdict that goes with it. A rate of 0:
+        nothing. Every replica is told, leading or not; its reports' outcomes are what it is judged by."""
+        found = self._services.get(service)
+        if found is None:
+            found = self._services[service] = _Service(service, self.ledger, now)
+        if (ceiling, regime) != (found.ceiling, found.regime):
+            found.ceiling, found.regime = ceiling, regime
+            self.tick_at = now
+
+    @property
+    def leads(self) -> bool:
+        return self.fence.leader == self.worker
+
+    def read(self, offset: int, record: Read, now: float) -> bool:
+        """False for a grant that does not count."""
+        led, epoch = self.leads, self.fence.epoch
+        if not self.fence.admits(offset, record, now):
+            return False
+        self.ledger.read(offset, record, now)
+        if self.leads and (not led or self.fence.epoch != epoch):
+            self._begin(now)
+        elif led and isinstance(record, Report):
+            self._stirred.update(self._services)
+        return True
+
+    def grants(self, now: float) -> list[Grant]:
+        """What to append now: at every tick, and when a report lets somebody begin."""
+        tick, stirred = now >= self.tick_at, self._stirred
+        if not self.leads or not (tick or stirred):
+            return []
+        if now > self.fence.heard_at + DEAF:
+            self.tick_at = now + TICK
+            return []
+        terms = (
+            self._terms(self._services if tick else stirred, now, at_tick=tick)
+            if now >= self.first_at
+            else {}
+        )
+        self._stirred = set()
+        if tick:
+            self.tick_at = min(now + TICK, self.first_at if now < self.first_at else math.inf)
+        elif not terms:
+            return []
+        self._number += 1
+        grant = Grant(self.fence.epoch, self._number, terms)
+        self.ledger.promise(grant, now)
+        for name in terms:
+            self._services[name].note(now)
+        return [grant]
+
+    def _terms(self, names: Iterable[str], now: float, *, at_tick: bool) -> dict[str, Terms]:
+        workers = self.ledger.workers(now)
+        said = {}
+        for name in names:
+            service = self._services[name]
+            terms = service.terms(workers, now)
+            if service.wants_saying(terms, at_tick=at_tick):
+                said[name] = service.said = terms
+        return said
+
+    @property
+    def wake_at(self) -> float:
+        """When `grants` has something to say though nothing is read (inf: never)."""
+        return self.tick_at if self.leads else math.inf
+
+    def _begin(self, now: float) -> None:
+        """All grants of leaders before are in the ledger, for they lie before our claim. Which tokens were
+        given up a moment ago is not, nor what was granted before we began to read: both pass."""
+        self.first_at = max(now + ECHO, self.ledger.whole_at)
+        self.tick_at = now
+        for service in self._services.values():
+            service.begin(now)
+
+
+class _Service:
+    """What the leader keeps of one service while it leads."""
+
+    def __init__(self, name: str, ledger: Ledger, now: float) -> None:
+        self.name = name
+        self.ceiling = Ceiling(0.0, 1, 1)
+        self.regime: Mapping[str, Any] = {}
+        self._ledger = ledger
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        self.said = Terms(0.0, {})
+        self.held: Mapping[str, Part] = {}
+        self.cramped = False
+        """Somebody shall hold a share, and there is no room for it yet."""
+        self._turns = Turns()
+        self._tokens = 0
+        self._echo = 0
+        self._echo_until = now
+
+    def note(self, now: float) -> dict[str, Part]:
+        """Who may hold what; and remember for a moment what is not held any more."""
+        held = self._ledger.held(self.name, now)
+        tokens = sum(part.tokens for part in held.values())
+        if tokens < self._tokens:
+            self._echo = max(self._echo, self._tokens) if now < self._echo_until else self._tokens
+            self._echo_until = now + ECHO
+        self._tokens = tokens
+        return held
+
+    def terms(self, workers: Mapping[str, Standing], now: float) -> Terms:
+        held = self.held = self.note(now)
+        plan = self._turns.plan(self.name, self.ceiling, workers, held, now)
+        recent = self._echo if now < self._echo_until else 0
+        granted = within(self.ceiling, {name: place.part for name, place in plan.items()}, held, recent)
+        self.cramped = granted.keys() != plan.keys()
+        shares = {name: _share(part, plan[name], workers[name]) for name, part in granted.items()}
+        return Terms(self.ceiling.rate, shares, self.regime)
+
+    def wants_saying(self, terms: Terms, *, at_tick: bool) -> bool:
+        """At a tick whatever lasts or ends; in between only who begins, ends, or shall take turns now, and
+        what is taken away for who cannot begin before."""
+        if at_tick:
+            return bool(terms.shares or self.held or terms.regime or self.said.regime)
+        if self.cramped:
+            return _parts(terms) != _parts(self.said)
+        before = {name: bool(share.turn) for name, share in self.said.shares.items()}
+        return before != {name: bool(share.turn) for name, share in terms.shares.items()}
+
+
+def _share(part: Part, place: Place, standing: Standing) -> Share:
+    return Share(part.rate, part.tokens, part.concurrency, standing.number, place.turn)
+
+
+def _parts(terms: Terms) -> dict[str, tuple[float, int, int]]:
+    return {name: share[:3] for name, share in terms.shares.items()}

@@ -1,0 +1,190 @@
+"""What replicas say to each other in the control topic, and how it is stored: small JSON, versioned.
+
+No moment of a clock is in it, since no clocks are compared: what lasts is told as seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from bufferproxy.records import Entry
+
+VERSION = 1
+
+
+class Claim(NamedTuple):
+    """`worker` leads from here on. The epoch is this record's own offset."""
+
+    worker: str
+
+
+class Ask(NamedTuple):
+    """What a worker has and wants of one service. `partitions` are those it holds that have backlog.
+
+    `floor`: a share that quotes an older report than this one is given up and counts no more. `outcomes`:
+    what the service did since the last report, by kind; for whoever decides the regime.
+    """
+
+    backlog: int
+    partitions: int
+    in_flight: int
+    floor: int = 0
+    outcomes: Mapping[str, int] = {}
+
+
+class Report(NamedTuple):
+    """Report `number` (from 1, rising) of a worker. It has applied all that the log says up to offset `seen`;
+    -1: it has read nothing yet. A service that is not named: no backlog and nothing in flight.
+
+    `worker` names one life of one process: a restarted one has another name.
+    """
+
+    worker: str
+    number: int
+    seen: int
+    asks: Mapping[str, Ask]
+
+
+class Share(NamedTuple):
+    """What a worker may do until TTL seconds after it sent its report number `report`.
+
+    `rate` per second (inf: unlimited), `tokens` its bucket may hold, `concurrency` attempts in flight.
+    `turn`: give it up after so many sends or when nothing is left to send; 0: nobody waits for it.
+    """
+
+    rate: float
+    tokens: int
+    concurrency: int
+    report: int
+    turn: int = 0
+
+
+class Terms(NamedTuple):
+    """All shares of one service: who is not named holds nothing. `ceiling` is what they are part of (per
+    second); `regime` is the leader's verdict on the service (paused, resting, ...), opaque here."""
+
+    ceiling: float
+    shares: Mapping[str, Share]
+    regime: Mapping[str, Any] = {}
+
+
+class Grant(NamedTuple):
+    """Grant `number` of the leader with claim `epoch`. A service that is not named stays as it was, and its
+    leases run on; a grant without any says that the leader lives."""
+
+    epoch: int
+    number: int
+    services: Mapping[str, Terms]
+
+
+class Release(NamedTuple):
+    """A worker's last word: it will send nothing any more. `in_flight`: by service, what still is."""
+
+    worker: str
+    in_flight: Mapping[str, int]
+
+
+class Unreadable(NamedTuple):
+    """Something else was in the topic, or a later version of this. To be logged and counted."""
+
+    why: str
+
+
+Said = Claim | Report | Grant | Release
+Read = Said | Unreadable
+
+
+def encode(said: Said) -> Entry:
+    match said:
+        case Claim(worker):
+            body: dict[str, Any] = {"claim": worker}
+        case Report(worker, number, seen, asks):
+            body = {"report": number, "worker": worker, "seen": seen, "asks": dict(asks)}
+        case Grant(epoch, number, services):
+            body = {
+                "grant": number,
+                "epoch": epoch,
+                "services": {
+                    name: [
+                        _rate(terms.ceiling),
+                        {who: [_rate(share.rate), *share[1:]] for who, share in terms.shares.items()},
+                        dict(terms.regime),
+                    ]
+                    for name, terms in services.items()
+                },
+            }
+        case Release(worker, in_flight):
+            body = {"release": worker, "in_flight": dict(in_flight)}
+    value = json.dumps({"version": VERSION, **body}, separators=(",", ":"), allow_nan=False)
+    return Entry(None, value.encode(), ())
+
+
+def decode(value: bytes) -> Read:
+    """Never raises: what cannot be read says why."""
+    try:
+        body = json.loads(value)
+        if body["version"] != VERSION:
+            return Unreadable(f"version {body['version']!r}")
+        for kind, read in _KINDS.items():
+            if kind in body:
+                return read(body)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        return Unreadable(f"{type(error).__name__}: {error}")
+    return Unreadable("of no known kind")
+
+
+def _rate(rate: float) -> float | None:
+    return None if rate == math.inf else round(rate, 6)
+
+
+def _read_rate(rate: Any) -> float:
+    return math.inf if rate is None else _at_least_0(float(rate))
+
+
+def _at_least_0(number: float) -> float:
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{number} is not a limit")
+    return number
+
+
+def _claim(body: dict[str, Any]) -> Claim:
+    return Claim(str(body["claim"]))
+
+
+def _report(body: dict[str, Any]) -> Report:
+    asks = {
+        str(name): Ask(int(backlog), int(partitions), int(in_flight), int(floor), dict(outcomes))
+        for name, (backlog, partitions, in_flight, floor, outcomes) in body["asks"].items()
+    }
+    return Report(str(body["worker"]), int(body["report"]), int(body["seen"]), asks)
+
+
+def _grant(body: dict[str, Any]) -> Grant:
+    services = {
+        str(name): Terms(
+            _read_rate(ceiling), {str(who): _share(*share) for who, share in shares.items()}, dict(regime)
+        )
+        for name, (ceiling, shares, regime) in body["services"].items()
+    }
+    return Grant(int(body["epoch"]), int(body["grant"]), services)
+
+
+def _share(rate: Any, tokens: Any, concurrency: Any, report: Any, turn: Any) -> Share:
+    return Share(
+        _read_rate(rate), int(_at_least_0(tokens)), int(_at_least_0(concurrency)), int(report), int(turn)
+    )
+
+
+def _release(body: dict[str, Any]) -> Release:
+    return Release(str(body["release"]), {str(name): int(n) for name, n in body["in_flight"].items()})
+
+
+_KINDS: dict[str, Callable[[dict[str, Any]], Said]] = {
+    "claim": _claim,
+    "report": _report,
+    "grant": _grant,
+    "release": _release,
+}

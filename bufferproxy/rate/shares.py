@@ -1,0 +1,149 @@
+"""How much each holder shall have, and how much of it may be granted now. Pure.
+
+Each holder's bucket can be full at the same instant, so n of them could send n requests where only `burst`
+are allowed. What that exceeds is taken off the rate, so that the promise holds in its shortest window:
+
+    sum(rates) + max(0, sum(tokens) - burst) / WINDOW <= rate
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bufferproxy.policy.bucket import WINDOW
+
+COST = 0.05
+"""The part of the rate that may be given up so that more than `burst` workers can hold a share at once."""
+
+
+class Ceiling(NamedTuple):
+    """Of a service, for all replicas together: per second (inf: unlimited), tokens, attempts in flight."""
+
+    rate: float
+    burst: int
+    concurrency: int
+
+
+class Part(NamedTuple):
+    rate: float = 0.0
+    tokens: int = 0
+    concurrency: int = 0
+
+
+class Need(NamedTuple):
+    """What a holder can use: per second, and in flight. `weight` settles what is not enough for all."""
+
+    weight: float
+    rate: float
+    concurrency: int
+
+
+NOTHING = Part()
+
+
+def most_holders(ceiling: Ceiling) -> int:
+    """How many may hold a share at once."""
+    if ceiling.rate == math.inf:
+        return max(1, ceiling.concurrency)
+    by_rate = ceiling.burst + int(COST * ceiling.rate * WINDOW + 1e-9)
+    return max(1, min(by_rate, ceiling.concurrency))
+
+
+def fair(capacity: float, wants: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Max-min: (weight, demand) -> part. Who wants less than its due gets it, the others share the rest."""
+    given: dict[str, float] = {}
+    weights = sum(weight for weight, _ in wants.values())
+    for who, (weight, demand) in sorted(wants.items(), key=lambda item: (item[1][1] / item[1][0], item[0])):
+        given[who] = min(demand, capacity * min(1.0, weight / weights) if weights > 0 else capacity)
+        capacity = max(0.0, capacity - given[who])
+        weights -= weight
+    return given
+
+
+def fair_whole(capacity: int, wants: Mapping[str, tuple[float, int]]) -> dict[str, int]:
+    """The same in whole numbers, all of `capacity`, at least 1 each (while there are as many)."""
+    rest = max(0, capacity - len(wants))
+    parts = fair(rest, {who: (weight, max(0, demand - 1)) for who, (weight, demand) in wants.items()})
+    given = {who: 1 + int(part + 1e-9) for who, part in parts.items()}
+    left, number = capacity - sum(given.values()), len(given)
+    for place, who in enumerate(sorted(given, key=lambda who: (given[who] - wants[who][1], who))):
+        given[who] = max(0, given[who] + (left + number - 1 - place) // number)
+    return given
+
+
+def targets(ceiling: Ceiling, needs: Mapping[str, Need]) -> dict[str, Part]:
+    """What these holders shall have; together all there is, what nobody needs included."""
+    if not needs:
+        return {}
+    number = len(needs)
+    room = ceiling.rate - max(0, number - ceiling.burst) / WINDOW
+    if room == math.inf:
+        rates = dict.fromkeys(needs, math.inf)
+    else:
+        rates = fair(max(0.0, room), {who: (need.weight, need.rate) for who, need in needs.items()})
+        left = max(0.0, room - sum(rates.values()))
+        spare = fair(left, {who: (need.weight, math.inf) for who, need in needs.items()})
+        rates = {who: rate + spare[who] for who, rate in rates.items()}
+    flights = fair_whole(
+        ceiling.concurrency, {who: (need.weight, need.concurrency) for who, need in needs.items()}
+    )
+    return {
+        who: Part(rates[who], max(1, (ceiling.burst + number - 1 - place) // number), flights[who])
+        for place, who in enumerate(needs)
+    }
+
+
+def within(
+    ceiling: Ceiling, wanted: Mapping[str, Part], held: Mapping[str, Part], recent_tokens: int
+) -> dict[str, Part]:
+    """Of `wanted`, what may be granted now, while everybody may still act on what `held` says. Less than
+    before always may; more, as far as the bound has room. `recent_tokens`: the most that all buckets together
+    could hold in the last WINDOW; those may have been sent just now."""
+    ledger = _Totals(ceiling, held, recent_tokens)
+    granted = {}
+    for who, target in wanted.items():
+        has = held.get(who, NOTHING)
+        more = ledger.room(has, target)
+        if more is not None:
+            ledger.add(more)
+            granted[who] = Part(
+                min(target.rate, has.rate + more.rate),
+                min(target.tokens, has.tokens + more.tokens),
+                min(target.concurrency, has.concurrency + more.concurrency),
+            )
+    return granted
+
+
+class _Totals:
+    """The most that is held, added up."""
+
+    def __init__(self, ceiling: Ceiling, held: Mapping[str, Part], recent_tokens: int) -> None:
+        self.ceiling = ceiling
+        self.rate = sum(part.rate for part in held.values())
+        self.tokens = sum(part.tokens for part in held.values())
+        self.concurrency = sum(part.concurrency for part in held.values())
+        self.recent = recent_tokens
+
+    def room(self, has: Part, target: Part) -> Part | None:
+        """What may be added; None when it is too little to begin with."""
+        beginner = not has.tokens
+        concurrency = max(
+            0, min(target.concurrency - has.concurrency, self.ceiling.concurrency - self.concurrency)
+        )
+        if beginner and not has.concurrency + concurrency:
+            return None
+        tokens = max(0, min(target.tokens - has.tokens, self.ceiling.burst - self.tokens)) or int(beginner)
+        if self.ceiling.rate == math.inf:
+            return Part(math.inf, tokens, concurrency)
+        excess = max(0, max(self.tokens + tokens, self.recent) - self.ceiling.burst)
+        rate = min(target.rate - has.rate, self.ceiling.rate - excess / WINDOW - self.rate)
+        if beginner and rate < target.rate / 2:
+            return None
+        return Part(max(0.0, rate), tokens, concurrency)
+
+    def add(self, more: Part) -> None:
+        self.rate += more.rate
+        self.tokens += more.tokens
+        self.concurrency += more.concurrency

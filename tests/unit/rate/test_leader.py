@@ -1,0 +1,123 @@
+"""A leader grants what its ledger leaves free, says that it lives, and falls silent when it hears nothing."""
+
+from __future__ import annotations
+
+import math
+
+from bufferproxy.rate.fence import SILENCE
+from bufferproxy.rate.holder import Want
+from bufferproxy.rate.leader import DEAF, TICK
+from bufferproxy.rate.ledger import ECHO, WRITE_OFF
+from bufferproxy.rate.records import Ask, Claim, Grant, Report, Said, Share
+from bufferproxy.rate.replica import SPREAD, Replica
+from bufferproxy.rate.shares import Ceiling
+
+BUSY = {"auth": Want(1000, 3, 0)}
+
+
+class Alone:
+    """One replica, and a log that it reads at once."""
+
+    def __init__(self, rate: float = 100.0, burst: int = 1, concurrency: int = 20) -> None:
+        self.now = 50.0
+        self.replica = Replica("w", self.now, 0.0)
+        self.replica.leader.govern("auth", Ceiling(rate, burst, concurrency), {}, self.now)
+        self.log: list[Said] = []
+
+    def say(self, *said: Said) -> None:
+        for one in said:
+            self.log.append(one)
+            self.replica.read(len(self.log) - 1, one, self.now)
+
+    def run(self, seconds: float, wants: dict[str, Want] = BUSY) -> list[Said]:
+        before, end = len(self.log), self.now + seconds
+        while self.now < end:  # what is read may ask for more
+            while said := self.replica.due(wants, self.now):
+                self.say(*said)
+            self.now = min(end, max(self.now + 0.001, self.replica.wake_at))
+        return self.log[before:]
+
+    @property
+    def share(self) -> Share:
+        return self.replica.holder.lease("auth", self.now).share
+
+
+def test_it_claims_when_no_leader_is_heard_and_grants_when_nothing_of_before_can_count() -> None:
+    alone = Alone()
+    assert not any(isinstance(said, Claim) for said in alone.run(SILENCE))
+    alone.run(WRITE_OFF - SILENCE)
+    assert alone.replica.leader.leads
+    assert alone.share.rate == 0.0
+    alone.run(0.3)
+    assert alone.share[:3] == (100.0, 1, 20)
+
+
+def test_one_that_has_read_for_long_takes_over_as_soon_as_tokens_of_before_are_past() -> None:
+    alone = Alone()
+    alone.say(Claim("other"))
+    for _ in range(20):
+        alone.now += 0.2
+        alone.say(Grant(0, 1, {}), *alone.replica.due(BUSY, alone.now))
+    heard_at = alone.now
+    alone.run(SILENCE + ECHO + 0.05)
+    assert alone.share.rate == 100.0
+    assert alone.now < heard_at + SILENCE + SPREAD + ECHO
+
+
+def test_who_has_nothing_to_lead_says_that_it_lives() -> None:
+    alone = Alone()
+    alone.run(3.0, {})
+    grants = [said for said in alone.run(2.0, {}) if isinstance(said, Grant)]
+    assert len(grants) == 2.0 / TICK
+    assert not any(said.services for said in grants)
+
+
+def test_one_that_reads_nothing_any_more_falls_silent_so_that_another_claims() -> None:
+    alone = Alone()
+    alone.run(5.0)
+    alone.now += DEAF + 0.01
+    assert not any(isinstance(said, Grant) for said in alone.replica.due(BUSY, alone.now))
+    assert alone.replica.wake_at > alone.now
+
+
+def test_a_rate_of_0_leaves_no_share_and_the_regime_is_told() -> None:
+    alone = Alone()
+    alone.run(5.0)
+    alone.replica.leader.govern("auth", Ceiling(0.0, 1, 20), {"paused": True}, alone.now)
+    alone.run(0.1)
+    lease = alone.replica.holder.lease("auth", alone.now)
+    assert lease.take(alone.now) == math.inf
+    assert lease.regime == {"paused": True}
+
+
+def test_an_unlimited_rate_is_leased_for_its_concurrency() -> None:
+    alone = Alone(math.inf, concurrency=7)
+    alone.run(5.0)
+    lease = alone.replica.holder.lease("auth", alone.now)
+    assert lease.concurrency(alone.now) == 7
+    assert [lease.take(alone.now) for _ in range(100)] == [0.0] * 100
+
+
+def test_less_than_one_a_second_is_earned_over_many_leases() -> None:
+    alone = Alone(0.2)
+    alone.run(3.0)
+    sends = 0
+    for _ in range(200):
+        alone.run(0.1)
+        sends += alone.replica.holder.lease("auth", alone.now).take(alone.now) == 0.0
+    assert sends in (3, 4)
+
+
+def test_a_second_worker_gets_its_part_when_the_first_has_given_it_up() -> None:
+    alone = Alone(500.0, burst=2)
+    alone.run(5.0)
+    alone.say(Report("v", 1, -1, {"auth": Ask(1000, 3, 0)}))
+    (first,) = [said for said in alone.replica.due(BUSY, alone.now) if isinstance(said, Grant)]
+    assert first.services["auth"].shares.keys() == {"w"}
+    alone.say(first)
+    said = alone.run(0.01)
+    last = [one for one in said if isinstance(one, Grant)][-1]
+    assert {name: share.rate for name, share in last.services["auth"].shares.items()} == {
+        "w": 250.0,
+        "v": 250.0,
+    }

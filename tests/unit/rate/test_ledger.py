@@ -1,0 +1,104 @@
+"""What each worker may hold at most is never less than what it acts on, and soon no more."""
+
+from __future__ import annotations
+
+from bufferproxy.rate.fence import Fence
+from bufferproxy.rate.ledger import WRITE_OFF, Ledger
+from bufferproxy.rate.records import Ask, Claim, Grant, Release, Report, Share, Terms, Unreadable
+from bufferproxy.rate.shares import Part
+
+
+def report(number: int, seen: int, *, floor: int = 0, in_flight: int = 0) -> Report:
+    return Report("w", number, seen, {"auth": Ask(100, 1, in_flight, floor)})
+
+
+def grant(rate: float, quoted: int = 1, *, number: int = 1) -> Grant:
+    shares = {"w": Share(rate, 1, 2, quoted)} if rate else {}
+    return Grant(5, number, {"auth": Terms(100.0, shares)})
+
+
+def rate(ledger: Ledger, now: float) -> float:
+    return ledger.held("auth", now).get("w", Part()).rate
+
+
+def test_a_decrease_counts_when_its_holder_has_read_it_and_not_before() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.read(11, grant(80.0), 0.1)
+    ledger.read(12, report(2, 11), 0.2)
+    ledger.read(13, grant(30.0, number=2), 0.3)
+    ledger.read(14, report(3, 12), 0.4)
+    assert rate(ledger, 0.4) == 80.0
+    ledger.read(15, report(4, 13), 0.5)
+    assert rate(ledger, 0.5) == 30.0
+
+
+def test_what_is_about_to_be_granted_counts_already_and_is_forgotten_when_it_never_comes() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.promise(grant(80.0), 0.1)
+    assert rate(ledger, 0.1) == 80.0
+    for number in range(2, 30):
+        ledger.read(10 + number, report(number, 9 + number), number * 0.1)
+    assert rate(ledger, 0.0 + WRITE_OFF) == 80.0
+    assert rate(ledger, 0.1 + WRITE_OFF) == 0.0
+
+
+def test_behind_a_newer_claim_nothing_of_before_can_come_any_more() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.promise(grant(80.0), 0.1)
+    ledger.read(11, Claim("v"), 0.2)
+    assert rate(ledger, 0.2) == 0.0
+
+
+def test_what_was_given_up_is_free_also_where_a_grant_that_crossed_it_names_the_holder() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.read(11, grant(80.0), 0.1)
+    ledger.read(12, report(2, 11, floor=2, in_flight=1), 0.2)
+    assert ledger.held("auth", 0.2) == {"w": Part(0.0, 0, 1)}
+    ledger.read(13, grant(80.0, number=2), 0.3)
+    assert rate(ledger, 0.3) == 0.0
+    ledger.read(14, grant(80.0, quoted=2, number=3), 0.4)
+    assert rate(ledger, 0.4) == 80.0
+
+
+def test_a_silent_worker_is_written_off_and_one_that_releases_is_free_at_once() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.read(11, grant(80.0), 1.0)
+    assert rate(ledger, WRITE_OFF - 0.01) == 80.0
+    assert rate(ledger, WRITE_OFF) == 0.0
+    ledger.read(12, report(2, 11), 3.0)
+    ledger.read(13, grant(80.0, quoted=2, number=2), 3.1)
+    ledger.read(14, Release("w", {"auth": 2}), 3.2)
+    ledger.read(15, grant(80.0, quoted=2, number=3), 3.3)
+    assert ledger.held("auth", 3.3) == {"w": Part(0.0, 0, 2)}
+
+
+def test_a_share_of_somebody_who_was_never_heard_counts_as_long_as_it_can_last() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(11, grant(80.0), 1.0)
+    assert rate(ledger, 1.0) == 80.0
+    assert rate(ledger, 1.0 + WRITE_OFF) == 0.0
+
+
+def test_a_grant_of_an_epoch_before_the_newest_claim_does_not_count() -> None:
+    fence = Fence(0.0)
+    assert fence.admits(5, Claim("a"), 1.0)
+    assert fence.admits(6, Grant(5, 1, {}), 2.0)
+    assert fence.admits(7, Claim("b"), 3.0)
+    assert not fence.admits(8, Grant(5, 2, {}), 4.0)
+    assert fence.heard_at == 3.0
+    assert fence.admits(9, Grant(7, 1, {}), 5.0)
+
+
+def test_behind_what_cannot_be_read_nobody_leads_until_somebody_claims() -> None:
+    fence = Fence(0.0)
+    fence.admits(5, Claim("a"), 1.0)
+    fence.admits(6, Unreadable("version 2"), 2.0)
+    assert fence.leader == ""
+    assert not fence.admits(7, Grant(5, 1, {}), 3.0)
+    assert fence.admits(8, Claim("b"), 4.0)
+    assert fence.leader == "b"
