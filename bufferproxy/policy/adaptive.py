@@ -26,6 +26,9 @@ from typing import NamedTuple
 from bufferproxy.policy.tally import Ending, Tally
 
 TOLERANCE = 1.25
+FALL, DRIFT = 0.3, 0.002
+"""How far the base follows a judgement below it; and one above it in shadow, where nothing can be tried."""
+
 STEEPEST = 0.5
 """The gradient is no lower: an outlier costs half the limit at most."""
 
@@ -174,9 +177,9 @@ class Adaptive:
         if not self.base:
             self.base = latency
         elif self.rule.shadow:
-            self.base += (latency - self.base) * (0.3 if latency < self.base else 0.02)
+            self.base += (latency - self.base) * (FALL if latency < self.base else DRIFT)
         elif latency < self.base:
-            self.base += 0.3 * (latency - self.base)
+            self.base += FALL * (latency - self.base)
         elif self._limit <= self.rule.min or (before is not None and latency >= SAME * before):
             self.base = latency
 

@@ -67,6 +67,7 @@ class Congestion:
         self._budget.observe(tally.first, tally.retries, tally.planned, now)
         if tally.rest > 0:
             self._rest_until = max(self._rest_until, now + tally.rest)
+        self._listen(tally, now)  # before a ramp is armed: what was sent until now does not begin it
         before = self._breaker.state
         self._breaker.observe(tally.era, tally.judged, tally.failures, now, random)
         if before is State.HALF_OPEN and self._breaker.state is State.CLOSED and not self._shadowed:
@@ -74,7 +75,6 @@ class Congestion:
         if self._adaptive is not None:
             self._adaptive.observe(tally, now)
         self._crowded = tally.waited > 0
-        self._listen(tally, now)
 
     def pause(self, now: float, *, paused: bool) -> None:
         """By an operator."""
