@@ -126,7 +126,7 @@ def test_the_adaptive_limit_keeps_its_bounds_and_grows_only_where_it_was_used_or
     st.lists(st.tuples(st.floats(0.01, 2.0), st.integers(0, 200), st.integers(0, 300)), max_size=80),
 )
 @settings(deadline=None)
-def test_who_keeps_to_what_is_left_stays_within_the_share_of_every_window(
+def test_who_keeps_to_what_is_left_stays_within_the_share_of_the_window(
     share: float, ticks: list[tuple[float, int, int]]
 ) -> None:
     budget, now = RetryBudget(share), 0.0
@@ -139,5 +139,6 @@ def test_who_keeps_to_what_is_left_stays_within_the_share_of_every_window(
         sent.append((now, first, retries))
         within = [row for row in sent if row[0] > now - 0.9 * WINDOW]
         firsts = sum(row[1] for row in sent if row[0] > now - WINDOW)
-        assert sum(row[2] for row in within) <= max(FLOOR, share * firsts) + 1e-9
+        # Judged when one is sent: later the first attempts that paid for it leave the window before it does.
+        assert not retries or sum(row[2] for row in within) <= max(FLOOR, share * firsts) + 1e-9
         assert budget.wait(now) >= 0

@@ -134,6 +134,17 @@ def test_latency_that_grows_with_what_is_in_flight_holds_the_limit_near_the_slot
     assert driven.adaptive.base <= 0.03
 
 
+def test_a_small_cut_does_not_raise_the_base() -> None:
+    driven = Driven()
+    driven.ticks(8, in_flight=18)
+    driven.adaptive.resume(14)
+    base, start = driven.adaptive.base, driven.now
+    while driven.now < start + DIP / 2:  # a queue that hardly gets shorter by what little is cut
+        driven.tick(0.035)
+    assert driven.adaptive.base == base
+    assert driven.adaptive.limit < 14
+
+
 def test_a_service_that_became_slower_by_itself_is_not_held_down_for_ever() -> None:
     driven = Driven()
     driven.ticks(100)
