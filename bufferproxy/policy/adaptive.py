@@ -134,7 +134,8 @@ class Adaptive:
         size = max(1.0, self._size(tally.in_flight))
         share = min(LARGEST_CUT, max(LEAST_CUT, tally.signs_of_load / ended))
         self._limit = self._within(size * (1 - share))
-        self._wall, self._gap, self._walled_at = size, size - self._limit, now
+        # At the least limit nothing was cut, and still it is not the time to grow.
+        self._wall, self._gap, self._walled_at = size, max(1.0, size - self._limit), now
         self._cut_after = now + self._trip(tally) + TOLD
         self._before = self._saved = None
         self._blind(now, self._trip(tally) + TOLD)
@@ -157,19 +158,24 @@ class Adaptive:
             self._surface(*self._saved, latency, now)
             return
         self._learn(latency)
-        size = self._size(self._peak)
-        gradient = min(1.0, max(STEEPEST, TOLERANCE * self.base / latency))
-        wanted = size * gradient + math.sqrt(size)
-        if used or gradient == STEEPEST:  # so slow that what is in flight is too much, limit or not
-            new = self._within(min(wanted, self._allowed(now)))
-            if new <= TRIAL * size:
-                self._before = latency
-            changed, self._limit = new < self._limit, new
-            self._blind(now, latency + TOLD if changed else 0.0)
+        if used and now >= self._dip_at and self._limit > self.rule.min and not self.rule.shadow:
+            self._dip(now, latency)
+        elif used or TOLERANCE * self.base <= STEEPEST * latency:
+            # So slow that what is in flight is too much, limit or not; or the limit holds it back.
+            self._follow(latency, now)
         else:
             self._blind(now)
-        if used and now >= self._dip_at and not self.rule.shadow:
-            self._dip(now, latency)
+
+    def _follow(self, latency: float, now: float) -> None:
+        """The gradient."""
+        size = self._size(self._peak)
+        gradient = min(1.0, max(STEEPEST, TOLERANCE * self.base / latency))
+        # No room to grow in the steepest cut: it has to be large enough to learn the base from.
+        wanted = size * gradient + (math.sqrt(size) if gradient > STEEPEST else 0.0)
+        new = self._within(min(wanted, self._allowed(now)))
+        self._before = latency if new <= TRIAL * size else None
+        cut, self._limit = new < self._limit, new
+        self._blind(now, latency + TOLD if cut else 0.0)
 
     def _learn(self, latency: float) -> None:
         """Of the base."""
@@ -185,10 +191,9 @@ class Adaptive:
 
     def _dip(self, now: float, latency: float) -> None:
         self._dip_at = now + max(DIP, DIP_ROUNDS * latency)
-        if self._limit > self.rule.min:
-            self._saved = self._limit, latency
-            self._limit = self._within(self._limit / 2)
-            self._blind(now, latency + TOLD)
+        self._saved = self._limit, latency
+        self._limit = self._within(self._limit / 2)
+        self._blind(now, latency + TOLD)
 
     def _surface(self, limit: float, before: float, latency: float, now: float) -> None:
         """Half as many in half the time are just as many per second: then the other half only queued, and so

@@ -126,12 +126,36 @@ def test_after_a_cut_it_comes_back_quickly_to_the_neighbourhood_and_stays_long_b
     assert tops[1.9] > 24
 
 
+def test_refused_at_the_least_limit_it_does_not_grow_at_once() -> None:
+    driven = Driven(AdaptiveRule(min=2, max=3))
+    driven.adaptive.resume(2)
+    driven.adaptive.observe(hurt(Ending.REFUSED, 100, 100, in_flight=2), driven.now)
+    assert set(driven.ticks(100)) == {2}
+
+
 def test_latency_that_grows_with_what_is_in_flight_holds_the_limit_near_the_slots() -> None:
     driven = Driven()
     for _ in range(800):
         driven.tick(0.02 * max(1.0, driven.adaptive.limit / 10))
     assert 10 <= driven.adaptive.limit <= 20
     assert driven.adaptive.base <= 0.03
+
+
+def test_a_dip_that_costs_nothing_is_kept_and_followed_by_another() -> None:
+    driven = Driven()
+    driven.adaptive.resume(160)  # in the midst of a queue, by a new leader that knows no base
+    while driven.now < 12.0:
+        driven.tick(0.02 * max(1.0, driven.adaptive.limit / 10))
+    assert driven.adaptive.limit <= 25
+
+
+def test_latency_that_stays_after_a_large_cut_is_the_new_base_before_any_dip() -> None:
+    driven = Driven().settled()
+    start = driven.now
+    while driven.now < start + 12.0:
+        driven.tick(2.0)
+        assert driven.adaptive._saved is None
+    assert driven.adaptive.base == pytest.approx(2.0)
 
 
 def test_a_small_cut_does_not_raise_the_base() -> None:
