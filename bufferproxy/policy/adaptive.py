@@ -142,7 +142,7 @@ class Adaptive:
 
     def _trip(self, tally: Tally) -> float:
         """Until what was in flight at the cut has ended: it will meet what the cut was made for."""
-        return tally.slowest if tally.ends[Ending.TIMEOUT] else max(self._round, tally.slowest)
+        return tally.slowest if tally.count(Ending.TIMEOUT) else max(self._round, tally.slowest)
 
     def _allowed(self, now: float) -> float:
         """What the last sign of load allows by now."""

@@ -182,7 +182,7 @@ class Congestion:
         if tally.first or tally.retries or tally.in_flight:
             self._sent_at, self._troubled = now, False
             return
-        self._troubled = self._troubled or tally.rest > 0 or tally.ends[Ending.CONNECT] > 0
+        self._troubled = self._troubled or tally.rest > 0 or tally.count(Ending.CONNECT) > 0
         if now - self._sent_at >= (min(IDLE, self._settings.ramp) if self._troubled else IDLE):
             self._ramp.arm()
 

@@ -32,32 +32,32 @@ class Ending(IntEnum):
     """Sent, and nobody's failure: 408, 425, `Bufferproxy-Outcome: retry` or `pause`."""
 
 
-JUDGED = (True, True, True, True, True, False, False, True)
-FAILURE = (False, True, True, True, True, False, False, False)
-SIGN_OF_LOAD = (Ending.TIMEOUT, Ending.OVERLOADED, Ending.REFUSED)
+JUDGED = tuple(e for e in Ending if e not in (Ending.REFUSED, Ending.CONNECT))
+FAILURES = (Ending.FAILED, Ending.TIMEOUT, Ending.INTERRUPTED, Ending.OVERLOADED)
+SIGNS_OF_LOAD = (Ending.TIMEOUT, Ending.OVERLOADED, Ending.REFUSED)
 
-_SUMS = ("first", "retries", "planned", "judged", "failures", "timed", "seconds", "in_flight", "waited")
+_SUMS = ("first", "retries", "planned", "seconds", "in_flight", "waited")
 _MOST = ("slowest", "rest")
+_ENDS = tuple((ending.name.lower(), f"past_{ending.name.lower()}") for ending in Ending)
 
 
 class Tally:
-    __slots__ = (*_SUMS, *_MOST, "ends", "era", "fastest")
+    __slots__ = (*_SUMS, *_MOST, "ends", "era", "past")
 
     def __init__(self, era: int = 0) -> None:
         self.era = era
         self.ends = [0] * len(Ending)
+        """How often each ending was met by attempts of this era."""
+        self.past = [0] * len(Ending)
+        """The same of attempts sent in another."""
         self.first = 0
         """First attempts sent."""
         self.retries = 0
         """Attempts sent that were not the first of their request."""
         self.planned = 0
         """Retries put off for later."""
-        self.judged = 0
-        self.failures = 0
-        self.timed = 0
         self.seconds = 0.0
-        """Response times of what was served, `timed` of them."""
-        self.fastest = math.inf
+        """Response times of what was served, added up."""
         self.slowest = 0.0
         """Seconds that the longest attempt of any ending took: what a round trip may come to."""
         self.in_flight = 0
@@ -76,50 +76,72 @@ class Tally:
         return self.era
 
     def ended(self, ending: int, seconds: float, era: int) -> None:
-        self.ends[ending] += 1
-        if era == self.era and JUDGED[ending]:
-            self.judged += 1
-            self.failures += FAILURE[ending]
+        """Called for each attempt: nothing here that can be worked out at the tick."""
+        if era == self.era:
+            self.ends[ending] += 1
+        else:
+            self.past[ending] += 1
         if seconds > self.slowest:
             self.slowest = seconds
-        if ending == 0:
-            self.timed += 1
+        if not ending:
             self.seconds += seconds
-            if seconds < self.fastest:
-                self.fastest = seconds
 
     def turn(self, era: int) -> None:
-        """The breaker's state has changed: what was judged so far belongs to the past."""
+        """The breaker's state has changed: what was counted so far belongs to the past."""
         if era != self.era:
-            self.era, self.judged, self.failures = era, 0, 0
+            self.era = era
+            self.past = _added(self.past, self.ends)
+            self.ends = [0] * len(Ending)
 
     def add(self, other: Tally) -> None:
         """Take in what another replica counted."""
         if other.era > self.era:
             self.turn(other.era)
         for name in _SUMS:
-            if other.era == self.era or name not in ("judged", "failures"):
-                setattr(self, name, getattr(self, name) + getattr(other, name))
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in _MOST:
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
-        self.fastest = min(self.fastest, other.fastest)
-        self.ends = [a + b for a, b in zip(self.ends, other.ends, strict=True)]
+        self.past = _added(self.past, other.past)
+        if other.era == self.era:
+            self.ends = _added(self.ends, other.ends)
+        else:
+            self.past = _added(self.past, other.ends)
+
+    # --- what it comes to ---
+
+    def count(self, ending: Ending) -> int:
+        return self.ends[ending] + self.past[ending]
+
+    @property
+    def judged(self) -> int:
+        """Attempts of this era that say whether the service is well."""
+        return sum(self.ends[ending] for ending in JUDGED)
+
+    @property
+    def failures(self) -> int:
+        return sum(self.ends[ending] for ending in FAILURES)
+
+    @property
+    def timed(self) -> int:
+        """Of how many attempts `seconds` are the response times."""
+        return self.count(Ending.SERVED)
 
     @property
     def answers(self) -> int:
         """Attempts that were sent and have ended."""
-        return sum(self.ends) - self.ends[Ending.CONNECT]
+        return sum(self.ends) + sum(self.past) - self.count(Ending.CONNECT)
 
     @property
     def signs_of_load(self) -> int:
-        return sum(self.ends[ending] for ending in SIGN_OF_LOAD)
+        return sum(self.count(ending) for ending in SIGNS_OF_LOAD)
+
+    # --- on the wire ---
 
     def encode(self) -> dict[str, float]:
         """Numbers only, zeros left out."""
         said: dict[str, float] = {name: getattr(self, name) for name in (*_SUMS, *_MOST, "era")}
-        said |= {ending.name.lower(): count for ending, count in zip(Ending, self.ends, strict=True)}
-        if self.timed:
-            said["fastest"] = self.fastest
+        for (name, past), count, before in zip(_ENDS, self.ends, self.past, strict=True):
+            said[name], said[past] = count, before
         return {name: value for name, value in said.items() if value}
 
     @classmethod
@@ -128,8 +150,8 @@ class Tally:
         tally = cls(int(_number(said, "era")))
         for name in (*_SUMS, *_MOST):
             setattr(tally, name, _number(said, name))
-        tally.ends = [int(_number(said, ending.name.lower())) for ending in Ending]
-        tally.fastest = _number(said, "fastest") if tally.timed else math.inf
+        tally.ends = [int(_number(said, name)) for name, _ in _ENDS]
+        tally.past = [int(_number(said, past)) for _, past in _ENDS]
         return tally
 
     def __eq__(self, other: object) -> bool:
@@ -139,6 +161,10 @@ class Tally:
 
     def __repr__(self) -> str:
         return f"<Tally {self.encode()}>"
+
+
+def _added(some: list[int], more: list[int]) -> list[int]:
+    return [a + b for a, b in zip(some, more, strict=True)]
 
 
 def _number(said: Mapping[str, float], name: str) -> float:

@@ -35,10 +35,10 @@ def test_added_up_in_any_order_and_over_the_wire_tallies_say_the_same(parts: lis
         there.add(Tally.decode(part.encode()))
     for part in reversed(parts):
         back.add(part)
-    assert there.ends == back.ends
+    assert (there.ends, there.past) == (back.ends, back.past)
     assert (there.era, there.judged, there.failures) == (back.era, back.judged, back.failures)
     assert math.isclose(there.seconds, back.seconds)
-    assert (there.fastest, there.slowest, there.rest) == (back.fastest, back.slowest, back.rest)
+    assert (there.slowest, there.rest) == (back.slowest, back.rest)
     assert there.answers == sum(part.answers for part in parts)
 
 
