@@ -142,6 +142,11 @@ class Holding:
         self._moved.update(partition for partition in partitions if partition in self._windows)
 
     @property
+    def backlogged(self) -> int:
+        """Partitions of which something is open."""
+        return sum(1 for window in self._windows.values() if len(window))
+
+    @property
     def oldest_at(self) -> float | None:
         return min(
             (at for window in self._windows.values() if (at := window.oldest_at) is not None), default=None

@@ -1,4 +1,4 @@
-"""When the next request may go: pause, rest, and the rate ceiling, in one queue for one service.
+"""When the next request may go: the regime, rests, and the rate ceiling, in one queue for one service.
 
 A delivery passes twice: `may_connect` (not while the service is paused or rests) and, with its connection
 ready, `turn` (a token). Nothing else stands between the token and the write, so what is counted is what is
@@ -11,28 +11,54 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from bufferproxy.clock import Clock, Timer
 from bufferproxy.observe.events import Emit, Held, Rested
-from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.policy.regime import Regime
 from bufferproxy.policy.rest import Rest
 
 TICK = 0.001
 """Seconds. uvloop rounds timers to these, and one that rings a moment too early would be set anew again and
 again until the moment has passed. Half of what the bucket may catch up (`policy/bucket.py`)."""
 
+UNBOUND = Regime(math.inf, "ceiling", 1 << 30, "concurrency", "ceiling")
+"""Until somebody governs."""
+
 NEAR = 1.0
 """Seconds of rate for which connections are made ready ahead: one that waits for its token for long is closed
 by the service, or not trusted any more."""
 
 
+class Bucket(Protocol):
+    """Where the tokens come from: a TokenBucket, or with other replicas a Lease."""
+
+    @property
+    def rate(self) -> float: ...
+
+    def take(self, now: float) -> float: ...
+
+    def give_back(self) -> None: ...
+
+
 class Pacer:
-    def __init__(self, service: str, bucket: TokenBucket, clock: Clock, emit: Emit) -> None:
+    """`bucket` is this replica's share of the rate. Whoever governs the service changes it, and tells
+    `obey`."""
+
+    def __init__(self, service: str, bucket: Bucket, clock: Clock, emit: Emit) -> None:
         self._service = service
         self._bucket = bucket
         self._clock = clock
         self._emit = emit
         self._rest = Rest()
+        self.regime = UNBOUND
+        """What holds for all replicas together."""
+        self.concurrency = UNBOUND.concurrency
+        """Attempts that this replica may have in flight."""
+        self.busy = 0
+        """Deliveries between `may_connect` and `landed`."""
+        self.crowded = 0
+        """How often somebody was held back since `busy` was at its limit."""
         self._paused = False
         self._near = 0
         """Deliveries between `may_connect` and `leave`."""
@@ -50,7 +76,7 @@ class Pacer:
         return self._sending.lets_through()
 
     async def may_connect(self) -> None:
-        """Returns when the service may be bothered and a token is near. `leave` must follow."""
+        """Returns when the service may be bothered and a token is near. `leave` and `landed` must follow."""
         await self._connecting.wait()
 
     async def turn(self) -> None:
@@ -60,6 +86,11 @@ class Pacer:
     def leave(self) -> None:
         """Has its turn, or gave up."""
         self._near -= 1
+        self._connecting.pump()
+
+    def landed(self) -> None:
+        """The attempt is over, or came to nothing."""
+        self.busy -= 1
         self._connecting.pump()
 
     def give_back(self) -> None:
@@ -89,21 +120,15 @@ class Pacer:
             self._rest.reached()
             self._connecting.pump()
 
-    # --- what operators and shares decide ---
+    # --- what is decided for all replicas ---
 
-    def limit(self, rate: float, burst: float) -> None:
-        """The ceiling of this replica from now on (rate per second; 0: send nothing)."""
-        if (rate, burst) != (self._bucket.rate, self._bucket.burst):
-            self._bucket.change(rate, burst, self._clock.now())
-            self._again()
-
-    def hand_over(self) -> None:
-        """Leases changed hands: begin with no tokens."""
-        self._bucket.empty(self._clock.now())
+    def obey(self, regime: Regime, concurrency: int) -> None:
+        """The bucket has been changed, or the service is seen otherwise. `concurrency` is this replica's."""
+        self.regime, self.concurrency = regime, concurrency
+        self._again()
 
     def pause(self, *, paused: bool) -> None:
         self._paused = paused
-        self._bucket.empty(self._clock.now())
         self._again()
 
     @property
@@ -121,12 +146,21 @@ class Pacer:
         return 0.0 if self.resting else self._bucket.rate
 
     @property
+    def asked_for(self) -> float:
+        """Seconds of rest that the service still wants; what a failed connect costs is not among them."""
+        left = self._rest.remaining(self._clock.now())
+        return left if self._rest.reason == "retry_after" else 0.0
+
+    @property
     def resting(self) -> tuple[str, float, str] | None:
         """(reason, seconds left, detail), or None."""
         if self._paused:
             return ("paused", math.inf, "paused by an operator")
         left = self._rest.remaining(self._clock.now())
-        return (self._rest.reason, left, self._rest.detail) if left else None
+        if left:
+            return (self._rest.reason, left, self._rest.detail)
+        regime = self.regime
+        return (regime.rate_reason, regime.left, "") if regime.rate == 0.0 else None
 
     def held(self) -> list[Held]:
         """Since the last call: how long somebody was held back, by reason. Who waits in both queues for one
@@ -144,16 +178,24 @@ class Pacer:
     def _before_connect(self, now: float) -> tuple[float, str]:
         if self._paused:
             return math.inf, "paused"
+        regime = self.regime
+        if regime.rate == 0.0:
+            return math.inf, regime.rate_reason
+        if self.busy >= self.concurrency:
+            self.crowded += 1
+            return math.inf, regime.concurrency_reason
         if self._near and self._near >= self._bucket.rate * NEAR:
-            return math.inf, "ceiling"
+            return math.inf, regime.rate_reason
         wait = self._rest.wait(now)
         if wait <= 0.0:
             self._near += 1
+            self.busy += 1
         return wait, "retry_after"
 
     def _turn_back(self) -> None:
         """It may connect, and was cancelled in the same moment."""
         self._near -= 1
+        self.busy -= 1
         self._rest.forgo()
 
     def _before_send(self, now: float) -> tuple[float, str]:
@@ -162,7 +204,9 @@ class Pacer:
         left = self._rest.remaining(now)
         if left:
             return left, "retry_after"
-        return self._bucket.take(now), "ceiling"
+        if self.regime.rate == 0.0:
+            return math.inf, self.regime.rate_reason
+        return self._bucket.take(now), self.regime.rate_reason
 
     def __repr__(self) -> str:
         return f"<Pacer {self._bucket!r} {self._rest!r} paused={self._paused}>"

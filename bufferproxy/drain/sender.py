@@ -7,6 +7,7 @@ ours, that the request has not expired, that its key has not had its turn, that 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Protocol
 
 from bufferproxy.clock import Clock
@@ -21,10 +22,14 @@ from bufferproxy.drain.plan import Plan
 from bufferproxy.http1.client import Connection
 from bufferproxy.http1.reply import Failure
 from bufferproxy.observe.events import Attempted, Emit
+from bufferproxy.policy.breaker import forgives
+from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.policy.budget import stretched
 from bufferproxy.policy.key_rate import KeyRate
+from bufferproxy.policy.tally import Tally
 from bufferproxy.records import Request
-from bufferproxy.settle.decide import decide, result_of
-from bufferproxy.settle.disposition import Disposition, Expire, Release, Wait
+from bufferproxy.settle.decide import decide, ending_of, result_of
+from bufferproxy.settle.disposition import Ack, DeadLetter, Disposition, Expire, Release, Retry, Wait
 
 
 class Owner(Protocol):
@@ -45,6 +50,12 @@ class Sender:
         self._flights = flights
         self._clock = clock
         self._emit = emit
+        self.tally = Tally()
+        """What came of the attempts since somebody last asked."""
+        self.flying = self.most = 0
+        """Attempts in flight; the most since somebody last asked."""
+        self.retries = TokenBucket(math.inf, 1, clock.now())
+        """What this replica may send of what was sent before."""
         self._key_rate = None if plan.key_rate is None else KeyRate(plan.key_rate)
         self.owner: Owner | None = None
         """None: nothing is sent (any more)."""
@@ -56,6 +67,8 @@ class Sender:
             return Expire()
         if (wait := self._key_waits(item)) > 0.0:
             return Wait(wait)
+        if item.request.sends and (wait := self.retries.take(self._clock.now())) > 0.0:
+            return Wait(min(wait, 1.0), of_key=False)  # retries have used up their share: fresh ones go first
         connection = await self._approach()
         if connection is None:
             return Release()
@@ -70,6 +83,7 @@ class Sender:
             return await self._send(item, connection)
         finally:
             self._deliverer.release(connection)
+            self._pacer.landed()
 
     def _instead(self, item: Item, connection: Connection) -> Disposition | None:
         """What has come to the item while it waited for its turn; None: send it."""
@@ -87,6 +101,7 @@ class Sender:
         pacer = self._pacer
         if not pacer.connects_now():
             await pacer.may_connect()
+        connection = None
         try:
             connection = self._deliverer.idle()
             if connection is None:
@@ -94,14 +109,17 @@ class Sender:
             else:
                 pacer.reached()
             if connection is not None and not pacer.turns_now():
-                try:
-                    await pacer.turn()
-                except BaseException:
-                    self._deliverer.release(connection)
-                    raise
-            return connection
+                await pacer.turn()
+        except BaseException:
+            if connection is not None:
+                self._deliverer.release(connection)
+            pacer.landed()
+            raise
         finally:
             pacer.leave()
+        if connection is None:
+            pacer.landed()
+        return connection
 
     async def _connect(self) -> Connection | None:
         """A ready connection; None when there is none, and then the service rests."""
@@ -128,16 +146,44 @@ class Sender:
         counted = request.sent_again()
         queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
         self._flights.start(item)
-        outcome = await self._deliverer.attempt(connection, request, counted.sends)
+        era = self.tally.sent(again=request.sends > 0)
+        self.flying = flying = self.flying + 1
+        if flying > self.most:
+            self.most = flying
+        try:
+            outcome = await self._deliverer.attempt(connection, request, counted.sends)
+        finally:
+            self.flying -= 1
         disposition = decide(outcome, counted.attempts, self._plan.retry, self._clock.random())
+        seconds = self._clock.now() - started
         if isinstance(outcome, NotSent):
             self._pacer.give_back()
-        elif isinstance(disposition, Release):
-            item.request = counted._replace(attempts=request.attempts)
+            self.tally.unsent(again=request.sends > 0)
         else:
+            self.tally.ended(ending_of(outcome, disposition), seconds, era)
             item.request = counted
-        result = result_of(outcome, disposition)
-        self._emit(Attempted(self._plan.service, result, self._clock.now() - started, queued))
+            if not isinstance(disposition, Ack):
+                disposition = self._forgiven(item, request.attempts, disposition)
+        self._emit(Attempted(self._plan.service, result_of(outcome, disposition), seconds, queued))
+        return disposition
+
+    def _forgiven(self, item: Item, before: int, disposition: Disposition) -> Disposition:
+        """What is the fault of the service uses no attempt up: `before` is how many were before this one."""
+        if isinstance(disposition, Release):
+            item.request = item.request._replace(attempts=before)
+            return disposition
+        regime, request = self._pacer.regime, item.request
+        spent = isinstance(disposition, DeadLetter) and disposition.reason == "attempts"
+        if not isinstance(disposition, Retry) and not spent:
+            return disposition
+        if forgives(regime.forgiving, sends=request.sends, attempts=before):
+            item.request = request._replace(attempts=before)
+            if isinstance(disposition, DeadLetter):
+                disposition = Retry(self._plan.retry.first, "breaker", disposition.answer)
+        if isinstance(disposition, Retry):
+            self.tally.planned += 1
+            delay = stretched(disposition.delay, regime.retry_wait, self._clock.random())
+            return disposition._replace(delay=delay)
         return disposition
 
     def _key_waits(self, item: Item) -> float:

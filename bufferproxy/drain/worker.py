@@ -63,7 +63,7 @@ class Worker:
         self._flights = Flights()
         self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
         self._announcer = self._sender.announcer = Announcer(self._holding)
-        self.leases = self._sender.owner = Leases(plan, self._holding, self._flights, pacer, self, emit)
+        self.leases = self._sender.owner = Leases(plan, self._holding, self._flights, self, emit)
         self._stopping = False
         self._aside: Counter[bytes] = Counter()
         """Of each busy key, how many lie aside."""
@@ -84,7 +84,6 @@ class Worker:
             group.create_task(self._fetch(reader))
             group.create_task(committer.run())
             group.create_task(self._delays.run())
-            group.create_task(self.leases.follow_members(reader, self._clock))
             if self._parking is not None:
                 group.create_task(self._parking.run(log, self.plan.topics.group))
             for _ in range(self.plan.concurrency):
@@ -164,8 +163,13 @@ class Worker:
                 if rest > 0:
                     self._pacer.asked(rest, detail)
                 self._put_back(item)
-            case Wait(seconds=seconds):
-                self._wait_for_key(item, seconds)
+            case Wait(seconds=seconds, of_key=of_key):
+                if of_key and not self.plan.keyed:
+                    self._lie_aside(item, seconds)
+                else:
+                    item.timer = self._clock.call_later(seconds, lambda: self._put_back(item))
+                    if self._holding.is_full(item.partition):
+                        self._make_room(item.partition)
             case Retry(delay=delay):
                 due_at = int((self._clock.wall() + delay) * 1000)
                 item.request = item.request._replace(due_at=due_at)
@@ -189,15 +193,10 @@ class Worker:
             self._make_room(item.partition)
         return True
 
-    def _wait_for_key(self, item: Item, seconds: float) -> None:
-        """In its place for a moment; longer only where nothing may go past it anyway."""
-        if self.plan.keyed:
-            item.timer = self._clock.call_later(seconds, lambda: self._put_back(item))
-            if self._holding.is_full(item.partition):
-                self._make_room(item.partition)
-            return
+    def _lie_aside(self, item: Item, seconds: float) -> None:
+        """Others of its key are before it, and others may go past it."""
         key = item.request.key or b""
-        seconds += self._aside[key] / (self.plan.key_rate or 1.0)  # others of its key are before it
+        seconds += self._aside[key] / (self.plan.key_rate or 1.0)
         if seconds < ASIDE:
             self._aside[key] += 1
             item.timer = self._clock.call_later(seconds, lambda: self._from_aside(item, key))
@@ -275,17 +274,21 @@ class Worker:
     def in_flight(self) -> int:
         return len(self._flights)
 
+    @property
+    def sender(self) -> Sender:
+        return self._sender
+
     def flies(self, id_: str) -> bool:
         return id_ in self._flights
 
     @property
-    def partitions(self) -> list[Partition]:
-        return list(self._holding)
+    def backlogged(self) -> int:
+        """Partitions of which something is open."""
+        return self._holding.backlogged
 
     @property
-    def share(self) -> float:
-        """Per second: what of the rate is this replica's."""
-        return self._pacer.ceiling
+    def partitions(self) -> list[Partition]:
+        return list(self._holding)
 
     @property
     def oldest_at(self) -> float | None:

@@ -75,6 +75,13 @@ class Tally:
             self.first += 1
         return self.era
 
+    def unsent(self, *, again: bool) -> None:
+        """It did not go out after all."""
+        if again:
+            self.retries -= 1
+        else:
+            self.first -= 1
+
     def ended(self, ending: int, seconds: float, era: int) -> None:
         """Called for each attempt: nothing here that can be worked out at the tick."""
         if era == self.era:

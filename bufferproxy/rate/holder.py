@@ -28,7 +28,7 @@ class Want(NamedTuple):
     backlog: int
     partitions: int
     in_flight: int
-    outcomes: Mapping[str, int] = {}
+    outcomes: Mapping[str, float] = {}
 
 
 NO_WANT = Want(0, 0, 0)

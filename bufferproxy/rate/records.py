@@ -32,7 +32,7 @@ class Ask(NamedTuple):
     partitions: int
     in_flight: int
     floor: int = 0
-    outcomes: Mapping[str, int] = {}
+    outcomes: Mapping[str, float] = {}
 
 
 class Report(NamedTuple):

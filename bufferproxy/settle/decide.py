@@ -19,6 +19,7 @@ from bufferproxy.deliver.outcome import (
     Verdict,
 )
 from bufferproxy.policy.backoff import backoff
+from bufferproxy.policy.tally import Ending
 from bufferproxy.records import State
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Disposition, Release, Retry
 
@@ -105,6 +106,29 @@ def _again(
         return DeadLetter("attempts", answer, f"{attempts} attempts, the last: {error}")
     delay = backoff(attempts, first=policy.first, max=policy.max, jitter=policy.jitter, random=random)
     return Retry(delay, reason, answer)
+
+
+def ending_of(outcome: Outcome, disposition: Disposition) -> Ending:
+    """What an attempt says about the health of the service."""
+    match outcome:
+        case ConnectFailed() | NotSent():
+            return Ending.CONNECT
+        case TimedOut():
+            return Ending.TIMEOUT
+        case Interrupted():
+            return Ending.INTERRUPTED
+        case Answered(status=status, verdict=verdict):
+            if isinstance(disposition, Ack) or (verdict is not None and verdict.word == "dead"):
+                return Ending.SERVED
+            if verdict is not None:
+                return Ending.PLAIN
+            if isinstance(disposition, Release):
+                return Ending.REFUSED
+            if status < 500:
+                return Ending.PLAIN
+            return Ending.OVERLOADED if status == 503 else Ending.FAILED
+        case _:
+            assert_never(outcome)
 
 
 def result_of(outcome: Outcome, disposition: Disposition) -> str:

@@ -50,9 +50,11 @@ class Release(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Its key has had its turn: nothing is sent, and in `seconds` it is asked again."""
+    """Nothing is sent, and in `seconds` it is asked again. `of_key`: its key has had its turn; otherwise what
+    may be sent again is used up."""
 
     seconds: float
+    of_key: bool = True
 
 
 Disposition = Ack | Retry | DeadLetter | Expire | Release | Wait
