@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from bufferproxy.admin.progress import Seen
 from bufferproxy.clock import Clock
 from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.settings import Settings
+from bufferproxy.dead import FrontDoor
 from bufferproxy.deliver.service import Service
 from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.repeats import Repeats
 from bufferproxy.drain.worker import Worker
 from bufferproxy.http1.client import Deadlines
 from bufferproxy.http1.dial import client_tls
@@ -29,6 +32,8 @@ from bufferproxy.observe.gauges import GaugeReading
 from bufferproxy.observe.snapshot import Resting, Standing
 from bufferproxy.policy.bucket import TokenBucket
 from bufferproxy.records import Partition
+from bufferproxy.results.dead_view import DeadView
+from bufferproxy.settle.redrive import Redriver
 from bufferproxy.settle.settler import Settler
 
 HELD_EVERY = 0.25
@@ -36,13 +41,16 @@ HELD_EVERY = 0.25
 
 
 class Stand:
-    def __init__(self, name: str, settings: Settings, log: Log, clock: Clock, events: Events) -> None:
+    def __init__(
+        self, name: str, settings: Settings, log: Log, clock: Clock, events: Events, dead: DeadView
+    ) -> None:
         self.name = name
         self.worker: Worker | None = None
         self._service = settings.services[name]
         self._settings = settings
         self._clock = clock
         self._events = events
+        self._dead = dead
         self._names = names = translate.names(settings, name)
         # One process sees all that comes and goes of an SQLite log, so it can count exactly.
         self._exact = isinstance(settings.log, SqliteLog)
@@ -51,6 +59,8 @@ class Stand:
         self.backlog = Backlog(self._service.rate, exact=self._exact)
         partitions = tuple(Partition(names.requests, n) for n in range(log.partitions(names.requests)))
         self.front = Front(name, names, partitions, translate.terms(self._service), self.backlog)
+        door, expire = FrontDoor(self.front), self._service.expire
+        self.redriver = Redriver(name, expire, log, door, clock, events.emit)
         self.survey = Survey(
             names, log, clock, self.backlog.measuring, self._surveyed, concurrency=self._plan.concurrency
         )
@@ -68,6 +78,7 @@ class Stand:
         emit = self._events.emit
         settler = Settler(self.name, self._names, log, self._clock, emit)
         self.worker = worker = Worker(self._plan, deliverer, self.pacer, settler, self._clock, emit)
+        worker.repeats = Repeats(partial(self._dead.settled, self.name), self._clock)
         topics = (self._names.requests, self._names.delayed)
         self._reader = await log.reader(self._names.group, topics, worker.leases)
         return worker.run(self._reader)
@@ -128,15 +139,15 @@ class Stand:
             rate_allowed=allowed,
             rate_share=0.0 if worker is None else worker.share,
             held=self.front.held,
-            dead_letters=self._dead(),
+            dead_letters=self._dead_letters(),
             partitions=0 if worker is None else worker.held,
         )
 
-    def _dead(self) -> int:
+    def _dead_letters(self) -> int:
         """Told by who holds the service's first partition, so that a sum over replicas is right."""
         worker = self.worker
         first = Partition(self._names.requests, 0)
-        return self.survey.measured().dead if worker is not None and first in worker.partitions else 0
+        return self._dead.kept(self.name) if worker is not None and first in worker.partitions else 0
 
     def standing(self) -> Standing:
         resting = self.pacer.resting

@@ -21,6 +21,7 @@ from bufferproxy.drain.lanes import FreeLane, Item, KeyedLanes
 from bufferproxy.drain.leases import Leases
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.plan import Plan
+from bufferproxy.drain.repeats import Repeats, none_was
 from bufferproxy.envelope import DELAYED, REQUESTS, request_of, service_number
 from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.http1.client import Connection
@@ -29,7 +30,7 @@ from bufferproxy.log.contract import LogReader
 from bufferproxy.observe.events import Attempted, Emit
 from bufferproxy.records import Partition, Record, Request
 from bufferproxy.settle.decide import decide, result_of
-from bufferproxy.settle.disposition import Ack, Disposition, Expire, Release, Retry
+from bufferproxy.settle.disposition import Ack, Disposition, Expire, Release, Repeat, Retry
 from bufferproxy.settle.settler import Fate, Settler
 
 
@@ -50,6 +51,8 @@ class Worker:
         self._holding = Holding(plan.bounds)
         self._delays = Delays(clock, self._lanes.offer, self._hop)
         self._flights = Flights()
+        self.repeats = Repeats(none_was, clock)
+        """What tells a redriven request from its repeats; set by who assembles."""
         self.leases = Leases(plan, self._holding, self._flights, pacer, self._forget, emit)
         self._stopping = False
         self._taken = 0
@@ -119,6 +122,8 @@ class Worker:
 
     async def _attempt(self, item: Item) -> Disposition:
         """Everything up to the service's answer. Updates `item.request` with what the attempt used up."""
+        if item.request.generation and await self.repeats.has(item):
+            return Repeat()
         if self._expired(item.request):
             return Expire()
         connection = await self._approach()
@@ -217,6 +222,8 @@ class Worker:
                     self._clock.call_later(delay, lambda: self._put_back(item))
                 else:
                     self._settle(item, disposition)
+            case Repeat():
+                self._settler.drop(lambda: self._settled(item))
             case _:
                 self._settle(item, disposition)
 
@@ -225,6 +232,7 @@ class Worker:
         if self.leases.may_send(item):
             self._lanes.put_back(item)
         else:
+            self.repeats.ended(item)
             self._lanes.ended(item)  # its next holder has it from the log
 
     def _settle(self, item: Item, fate: Fate) -> None:
@@ -233,6 +241,8 @@ class Worker:
     def _settled(self, item: Item) -> None:
         position = item.request.position
         self._holding.settle(position.partition, position.offset, item.window)
+        if item.request.generation:
+            self.repeats.ended(item)
         self._lanes.ended(item)
         self._flights.land(item)
 
@@ -245,6 +255,7 @@ class Worker:
     def _forget(self, partitions: Collection[Partition]) -> None:
         self._lanes.discard(partitions)
         self._delays.discard(partitions)
+        self.repeats.discard(partitions)
 
     # --- what can be seen ---
 

@@ -165,6 +165,11 @@ SERVICE: tuple[Row, ...] = (
         "Requests that were put with the dead letters. Other reasons join as they occur.",
         lambda m: m.dead_lettered,
     ),
+    Counter(
+        "dead_letters_redriven_total",
+        "Dead letters that were put into the queue again.",
+        lambda m: m.redriven,
+    ),
     Gauge("worker_partitions", "Partitions of the service that this replica reads.", lambda g: g.partitions),
 )
 

@@ -49,4 +49,8 @@ class Release(NamedTuple):
     sent: bool = False
 
 
-Disposition = Ack | Retry | DeadLetter | Expire | Release
+class Repeat(NamedTuple):
+    """It comes from a redrive of which another copy is under way, or was settled: dropped, unsent."""
+
+
+Disposition = Ack | Retry | DeadLetter | Expire | Release | Repeat

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from bufferproxy import translate
 from bufferproxy.config.load import load
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import topics_of
 from bufferproxy.observe.events import Events
+from bufferproxy.results.dead_index import DeadIndex
+from bufferproxy.results.dead_view import DeadView
 from bufferproxy.stand import Stand
 from bufferproxy.testing.clock import FakeClock
 
@@ -26,7 +29,8 @@ async def test_the_rate_is_shared_by_the_partitions_that_there_are_not_by_those_
     names = translate.names(settings, "a")
     topics = topics_of(names, partitions=24, body=99, reply=99, keep_results=60, keep_dead=60)
     await log.ensure(topics, create=True)
-    stand = Stand("a", settings, log, clock, Events())
+    dead = DeadView(log, cast("DeadIndex", None), {}, clock)
+    stand = Stand("a", settings, log, clock, Events(), dead)
     draining = await stand.start_draining(log)
     draining.close()
     assert stand.pacer.ceiling == 50.0

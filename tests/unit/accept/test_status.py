@@ -52,7 +52,9 @@ async def test_an_id_whose_record_is_of_a_newer_version_gets_an_answer_too() -> 
     headers = (("bufferproxy-version", b"9"), ("bufferproxy-nonce", nonce))
     position = await log.append(REQUESTS, Entry(None, b"", headers))
     id_ = envelope.id_of(envelope.Identity(front.number, envelope.REQUESTS, 0, position.offset, 0, nonce))
-    book = StatusBook({front.number: (front, 60.0)}, cast("Any", View()), log, clock, lambda _: False)
+    book = StatusBook(
+        {front.number: (front, 60.0)}, cast("Any", View()), cast("Any", None), log, clock, lambda _: False
+    )
     exchange = Exchange(id_)
     book.handle(cast("Any", exchange))
     async with asyncio.timeout(5):
