@@ -289,7 +289,7 @@ def letter_of(record: Record) -> Letter | Mark | None:
             died_at = int(fields["bufferproxy-died-at"])
             return Letter(place, 0, record.position, "undecodable", None, 0, None, died_at, "", None)
         return _mark(record, fields) if "bufferproxy-marker" in fields else _letter(record, fields)
-    except (KeyError, ValueError) as problem:
+    except (LookupError, ValueError) as problem:
         raise EnvelopeError(f"{record.position}: {type(problem).__name__}: {problem}") from problem
 
 

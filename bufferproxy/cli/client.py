@@ -84,7 +84,9 @@ class AdminClient:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
-            connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT if data is None else PATIENCE)
+            connection = kind(
+                self._parts.hostname or "", self._parts.port, timeout=TIMEOUT if data is None else PATIENCE
+            )
             try:
                 connection.request(method, self._parts.path.rstrip("/") + path, data, headers)
                 reply = connection.getresponse()

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
 
 import typer
 
+from bufferproxy.cli.dead_work import KEYS, carry_out, order_of, pairs, path_of
 from bufferproxy.cli.options import AdminUrl, ConfigFile, Output, OutputForm, print_json, say
-from bufferproxy.errors import BufferproxyError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from bufferproxy.cli.client import AdminClient
 
 dead = typer.Typer(no_args_is_help=True, help="Dead letters.", rich_markup_mode=None)
 
-KEYS = ("reason", "status", "path", "key", "since")
 PAGE = 1000
 """Letters that are asked for at once."""
-LOOK = 0.5
-"""Seconds between two looks at what goes on in the proxy."""
 LISTED = 100
 """Letters that `list` prints without --limit."""
 
@@ -73,7 +69,7 @@ def show(
     admin: AdminUrl = None,
 ) -> None:
     """One of them, with the request and the last answer. Credentials in headers are hidden."""
-    letter = _client(admin, config).get(f"{_path(service)}/{quote(id)}")
+    letter = _client(admin, config).get(f"{path_of(service)}/{quote(id)}")
     if output is Output.JSON:
         print_json(letter)
     else:
@@ -95,11 +91,11 @@ def redrive(
     admin: AdminUrl = None,
 ) -> None:
     """Put them into the queue again, under their ids. The rate of the service holds for them too."""
-    order = _order(ids, everything=all, where=where, limit=limit)
+    order = order_of(ids, everything=all, where=where, limit=limit)
     if rate is not None:
         order["rate"] = rate
     client = _client(admin, config)
-    _carry_out(
+    carry_out(
         client, service, ("POST", "/redrive"), order, dry_run=dry_run, sure=yes or bool(ids), output=output
     )
 
@@ -118,106 +114,10 @@ def purge(
     admin: AdminUrl = None,
 ) -> None:
     """Remove them for ever."""
-    order = _order(ids, everything=all, where=where, limit=limit)
-    _carry_out(
+    order = order_of(ids, everything=all, where=where, limit=limit)
+    carry_out(
         _client(admin, config), service, ("DELETE", ""), order, dry_run=dry_run, sure=yes, output=output
     )
-
-
-# --- what is asked for
-
-
-def pairs(where: list[str] | None) -> dict[str, str]:
-    """K=V, each K once. Raises UsageError. What V may be the proxy knows."""
-    found: dict[str, str] = {}
-    for pair in where or ():
-        key, equals, value = pair.partition("=")
-        if not equals or key not in KEYS:
-            raise UsageError(f"--where {pair}: write K=V, where K is one of {', '.join(KEYS)}")
-        if key in found:
-            raise UsageError(f"--where {pair}: {key} is there twice")
-        found[key] = value
-    return found
-
-
-def _order(
-    ids: list[str] | None, *, everything: bool, where: list[str] | None, limit: int | None
-) -> dict[str, Any]:
-    if not ids and not where and not everything:
-        raise UsageError("say which: ID…, --where K=V, or --all")
-    if ids and everything:
-        raise UsageError("say either ID… or --all")
-    order: dict[str, Any] = {"where": pairs(where)}
-    if ids:
-        order["ids"] = ids
-    if limit is not None:
-        order["limit"] = limit
-    return order
-
-
-# --- what is done
-
-
-def _carry_out(
-    client: AdminClient,
-    service: str,
-    verb: tuple[str, str],
-    order: dict[str, Any],
-    *,
-    dry_run: bool,
-    sure: bool,
-    output: Output,
-) -> None:
-    method, rest = verb
-    path = _path(service)
-    if dry_run or not sure:
-        would = client.send(method, path + rest, {**order, "dry_run": True})
-        if dry_run:
-            _print_dry_run(would, output)
-            return
-        _ask(would)
-    work = client.send(method, path + rest, order)
-    missing = work["missing"]
-    while work["state"] == "running":
-        _progress(work)
-        time.sleep(LOOK)
-        work = client.get(f"{path}/work")
-    if output is Output.JSON:
-        print_json({**work, "missing": missing})
-    _conclude(service, work, missing)
-
-
-def _ask(would: dict[str, Any]) -> None:
-    question = f"{would['action']} {would['count']} dead letters?"
-    if not sys.stdin.isatty():
-        raise UsageError(f"{question} add --yes")
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(1)
-
-
-def _print_dry_run(would: dict[str, Any], output: Output) -> None:
-    if output is Output.JSON:
-        print_json(would)
-        return
-    print(*would["ids"], sep="\n", end="\n" if would["ids"] else "")
-    say(f"would {would['action']} {would['count']} dead letters")
-
-
-def _progress(work: dict[str, Any]) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{work['done'] + work['skipped']} of {work['count']} ", end="", file=sys.stderr, flush=True)
-
-
-def _conclude(service: str, work: dict[str, Any], missing: list[str]) -> None:
-    if sys.stderr.isatty():
-        print("\r", end="", file=sys.stderr)
-    verb = {"redrive": "redriven", "purge": "purged"}[work["action"]]
-    skipped = f", {work['skipped']} skipped (they could not be understood, or were gone)"
-    say(f"{work['done']} of {work['count']} {verb}{skipped if work['skipped'] else ''}")
-    if work["state"] != "done":
-        raise BufferproxyError(f"{service}: {work['state']}: {work['error'] or 'the proxy was stopped'}")
-    if missing:
-        raise NotFound("no dead letters: " + " ".join(missing))
 
 
 def _rows(client: AdminClient, service: str, where: dict[str, str], limit: int) -> tuple[list[Any], int]:
@@ -225,7 +125,7 @@ def _rows(client: AdminClient, service: str, where: dict[str, str], limit: int) 
     after = 0
     while True:
         query = {**where, "limit": min(PAGE, limit - len(rows)), "after": after}
-        answer = client.get(f"{_path(service)}?{urlencode(query, errors='surrogateescape')}")
+        answer = client.get(f"{path_of(service)}?{urlencode(query, errors='surrogateescape')}")
         rows += answer["dead"]
         after = answer["next"]
         if after is None or len(rows) >= limit:
@@ -236,13 +136,6 @@ def _client(admin: str | None, config: str | None) -> AdminClient:
     from bufferproxy.cli.client import AdminClient, admin_url
 
     return AdminClient(admin_url(admin, config))
-
-
-def _path(service: str) -> str:
-    return f"/api/v1/services/{quote(service, safe='')}/dead"
-
-
-# --- what is printed
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
