@@ -1,7 +1,7 @@
 """Where each dead letter lies, and which ids were opened again: a local SQLite file, rebuildable.
 
 The log can only be read from front to back, and a marker comes long after its letter: a list by scan would
-have to read all bodies twice, or hold all keys in memory. Here are a hundred bytes a letter, on disk.
+have to read all bodies twice, or hold all keys in memory. Here are some hundred bytes a letter, on disk.
 
 Of each id one row stands, that of the highest `rank`: 4 times the generation, and within it
 

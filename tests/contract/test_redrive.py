@@ -17,7 +17,7 @@ from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, Terms
 from bufferproxy.clock import SystemClock
 from bufferproxy.database import open_database
-from bufferproxy.dead import DeadLetters, FrontDoor
+from bufferproxy.dead import Chosen, DeadLetters, FrontDoor
 from bufferproxy.deliver.outcome import Answered, Outcome
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.plan import Plan
@@ -330,6 +330,17 @@ async def test_who_dies_again_is_listed_again_although_a_marker_comes_late(world
         shown = await world.letters.show("a", letter.id)
         assert shown is not None
         assert shown[1].value == b"body"
+
+
+async def test_what_dies_while_a_redrive_runs_is_not_taken_by_it(world: World) -> None:
+    ids = await world.bury(4)
+    chosen = Chosen(world.view, "a", ALL, await world.view.newest())
+    world.service.status = 500
+    await world.redrive()
+    async with world.draining():
+        await world.settled(4)
+    assert {letter.id for letter in await world.listed()} == set(ids)
+    assert await chosen.page(0, 100) == []
 
 
 async def test_what_is_purged_is_gone(world: World) -> None:
