@@ -40,11 +40,13 @@ fmt: $(STAMP)  ## format and mend what can be mended
 
 PURE := bufferproxy/policy/*,bufferproxy/drain/window.py,bufferproxy/settle/decide.py,bufferproxy/settle/tiers.py,$\
 bufferproxy/accept/admission.py,bufferproxy/accept/preferences.py,bufferproxy/accept/routing.py,$\
-bufferproxy/accept/front.py,bufferproxy/accept/demand.py,bufferproxy/accept/answers.py,bufferproxy/envelope.py,bufferproxy/log/partitioning.py
+bufferproxy/accept/front.py,bufferproxy/accept/demand.py,bufferproxy/accept/answers.py,bufferproxy/envelope.py,bufferproxy/log/partitioning.py,$\
+bufferproxy/results/selection.py
 
 coverage: $(STAMP)  ## every branch of what decides is tested
 	$(BIN)/coverage run -m pytest -q tests/unit/policy tests/unit/drain tests/unit/settle tests/unit/accept \
-	  tests/unit/log/test_partitioning.py tests/unit/test_envelope.py
+	  tests/unit/log/test_partitioning.py tests/unit/test_envelope.py tests/unit/test_letters.py \
+	  tests/unit/results/test_selection.py
 	$(BIN)/coverage report --fail-under=100 --show-missing --include='$(PURE)'
 
 bench: $(STAMP)  ## measure, against bare ceilings in the same run; JSON and a table

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bufferproxy.errors import EnvelopeError
-from bufferproxy.records import Change, Entry, Headers, Position, Record, Request, State
+from bufferproxy.records import Change, Entry, Headers, Letter, Mark, Position, Record, Request, State
 
 VERSION = b"1"
 READABLE = frozenset({b"1"})
@@ -168,6 +168,8 @@ def copy_of(request: Request, **extra: bytes) -> Entry:
         ("bufferproxy-attempts", b"%d" % request.attempts),
         ("bufferproxy-sends", b"%d" % request.sends),
     ]
+    if request.generation:
+        fields.append(("bufferproxy-generation", b"%d" % request.generation))
     if request.waiting:
         fields.append(_WAITING)
     if request.idempotency_key is not None:
@@ -214,6 +216,7 @@ def request_of(record: Record, service: int, topic: int) -> Request:
             None if hop_at is None else int(hop_at),
             0 if copied is None else int(get("bufferproxy-attempts", 0)),  # only a copy was ever sent
             0 if copied is None else int(get("bufferproxy-sends", 0)),
+            0 if copied is None else int(get("bufferproxy-generation", 0)),
         )
     except (KeyError, ValueError, struct.error) as error:
         raise EnvelopeError(f"{record.position}: {type(error).__name__}: {error}") from error
@@ -275,6 +278,95 @@ def change_of(record: Record) -> Change:
         )
     except (KeyError, ValueError) as problem:
         raise EnvelopeError(f"{record.position}: {type(problem).__name__}: {problem}") from problem
+
+
+# --- dead letters ---------------------------------------------------------------------------------------
+
+UNDECODABLE = b"undecodable"
+"""The reason of a record that is kept as it came, because it could not be understood."""
+
+
+def letter_key(id_: str, generation: int) -> bytes:
+    """Each death of an id has a key of its own: a marker of the redrive before, if it comes late, cannot
+    take its place when the topic is compacted."""
+    return (f"{id_}/{generation}" if generation else id_).encode()
+
+
+def buried(record: Record) -> Request:
+    """The request in a dead letter, with its ordering key. Raises EnvelopeError."""
+    request = request_of(record, 0, REQUESTS)
+    return request._replace(key=dict(record.headers).get("bufferproxy-key"))
+
+
+def mark_entry(mark: Mark) -> Entry:
+    """For `.dead`: it takes the place of the letter that it is about."""
+    about = mark.generation if mark.purged else mark.generation - 1
+    headers = [
+        _VERSION,
+        ("bufferproxy-marker", b"purged" if mark.purged else b"redriven"),
+        ("bufferproxy-id", mark.id.encode()),
+        ("bufferproxy-generation", b"%d" % mark.generation),
+        ("bufferproxy-at", b"%d" % mark.at),
+        ("bufferproxy-attempts", b"%d" % mark.attempts),
+    ]
+    if mark.state is not None:
+        headers.append(_STATES[mark.state])
+    for name in ("accepted_at", "due_at", "expires_at"):
+        moment = getattr(mark, name)
+        if moment is not None:
+            headers.append((_header(name), b"%d" % moment))
+    return Entry(letter_key(mark.id, about), b"", tuple(headers))
+
+
+def letter_of(record: Record) -> Letter | Mark | None:
+    """What a record of `.dead` says; None for a tombstone. Raises EnvelopeError."""
+    if not record.headers and not record.value:
+        return None
+    fields = dict(record.headers)
+    undecodable = fields.get("bufferproxy-reason") == UNDECODABLE
+    version = fields.get("bufferproxy-version")
+    if version not in READABLE and not undecodable:
+        raise EnvelopeError(f"{record.position}: version {version!r} is not one of {sorted(READABLE)}")
+    try:
+        if undecodable:
+            place = (record.key or b"").decode()
+            died_at = int(fields["bufferproxy-died-at"])
+            return Letter(place, 0, record.position, "undecodable", None, 0, None, died_at, "", None)
+        return _mark(record, fields) if "bufferproxy-marker" in fields else _letter(record, fields)
+    except (LookupError, ValueError) as problem:
+        raise EnvelopeError(f"{record.position}: {type(problem).__name__}: {problem}") from problem
+
+
+def _letter(record: Record, fields: dict[str, bytes]) -> Letter:
+    status = fields.get("bufferproxy-status")
+    return Letter(
+        fields["bufferproxy-id"].decode("ascii"),
+        int(fields.get("bufferproxy-generation", 0)),
+        record.position,
+        fields["bufferproxy-reason"].decode(),
+        None if status is None else int(status),
+        int(fields.get("bufferproxy-attempts", 0)),
+        int(fields["bufferproxy-accepted-at"]),
+        int(fields["bufferproxy-died-at"]),
+        fields["bufferproxy-head"].split(b" ", 2)[1].partition(b"?")[0].decode("latin-1"),
+        fields.get("bufferproxy-key"),
+    )
+
+
+def _mark(record: Record, fields: dict[str, bytes]) -> Mark:
+    state = fields.get("bufferproxy-state")
+    return Mark(
+        fields["bufferproxy-id"].decode(),
+        int(fields["bufferproxy-generation"]),
+        fields["bufferproxy-marker"] == b"purged",
+        int(fields["bufferproxy-at"]),
+        record.partition.number,
+        _moment(fields, "bufferproxy-accepted-at"),
+        None if state is None else State(state.decode("ascii")),
+        int(fields.get("bufferproxy-attempts", 0)),
+        _moment(fields, "bufferproxy-due-at"),
+        _moment(fields, "bufferproxy-expires-at"),
+    )
 
 
 def _header(name: str) -> str:

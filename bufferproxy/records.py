@@ -71,7 +71,7 @@ class Request(NamedTuple):
     `head` is the request line and the end-to-end header lines as the service shall receive them, each line
     ended by CRLF, without the empty line and without what every attempt adds (see `deliver/headers.py`).
     Times are milliseconds since the epoch; `attempts` counts those used up, `sends` those that may have
-    reached the service.
+    reached the service; `generation` is the number of the redrive that it comes from, 0 without one.
     """
 
     id: str
@@ -88,10 +88,11 @@ class Request(NamedTuple):
     hop_at: int | None = None
     attempts: int = 0
     sends: int = 0
+    generation: int = 0
 
     def sent_again(self) -> Request:
         """The same, with one attempt and one send more."""
-        return Request(*self[:12], self.attempts + 1, self.sends + 1)
+        return Request(*self[:12], self.attempts + 1, self.sends + 1, self.generation)
 
 
 class Change(NamedTuple):
@@ -111,4 +112,43 @@ class Change(NamedTuple):
     reply_body: bytes = b""
     error: str | None = None
     next_attempt_at: int | None = None
+    expires_at: int | None = None
+
+
+class Letter(NamedTuple):
+    """A dead letter as it is listed; the request and the last answer stay in the log, at `position`.
+
+    `path` is the target's, as the service got it and without its query; `key` the ordering key. Of a record
+    that could not be understood, `id` is where it lay (`topic/partition/offset`) and `accepted_at` unknown.
+    Times are milliseconds since the epoch.
+    """
+
+    id: str
+    generation: int
+    position: Position
+    reason: str
+    status: int | None
+    attempts: int
+    accepted_at: int | None
+    died_at: int
+    path: str
+    key: bytes | None
+
+
+class Mark(NamedTuple):
+    """What became of a dead letter: it was purged, or opened again by redrive number `generation`.
+
+    Of a redrive `state` tells what came of it: None at first, then the step or the end at which the worker
+    settled it. A purge has no state, and its `generation` is the letter's. Times as in Letter.
+    """
+
+    id: str
+    generation: int
+    purged: bool
+    at: int
+    results: int
+    accepted_at: int | None = None
+    state: State | None = None
+    attempts: int = 0
+    due_at: int | None = None
     expires_at: int | None = None

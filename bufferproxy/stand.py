@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,12 @@ from bufferproxy.admin.progress import Seen
 from bufferproxy.clock import Clock
 from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.settings import Settings
+from bufferproxy.dead import FrontDoor
 from bufferproxy.deliver.service import Service
+from bufferproxy.drain.governor import Governor
 from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.party import Party
+from bufferproxy.drain.repeats import Repeats
 from bufferproxy.drain.worker import Worker
 from bufferproxy.http1.client import Deadlines
 from bufferproxy.http1.dial import client_tls
@@ -28,7 +34,10 @@ from bufferproxy.observe.events import Events, Finished
 from bufferproxy.observe.gauges import GaugeReading
 from bufferproxy.observe.snapshot import Resting, Standing
 from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.rate.talk import Governed, Talk
 from bufferproxy.records import Partition
+from bufferproxy.results.dead_view import DeadView
+from bufferproxy.settle.redrive import Redriver
 from bufferproxy.settle.settler import Settler
 
 HELD_EVERY = 0.25
@@ -36,13 +45,24 @@ HELD_EVERY = 0.25
 
 
 class Stand:
-    def __init__(self, name: str, settings: Settings, log: Log, clock: Clock, events: Events) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        log: Log,
+        clock: Clock,
+        events: Events,
+        dead: DeadView,
+        talk: Talk | None = None,
+    ) -> None:
+        """`talk`: with other replicas, where the rate is shared out."""
         self.name = name
         self.worker: Worker | None = None
         self._service = settings.services[name]
         self._settings = settings
         self._clock = clock
         self._events = events
+        self._dead = dead
         self._names = names = translate.names(settings, name)
         # One process sees all that comes and goes of an SQLite log, so it can count exactly.
         self._exact = isinstance(settings.log, SqliteLog)
@@ -51,10 +71,14 @@ class Stand:
         self.backlog = Backlog(self._service.rate, exact=self._exact)
         partitions = tuple(Partition(names.requests, n) for n in range(log.partitions(names.requests)))
         self.front = Front(name, names, partitions, translate.terms(self._service), self.backlog)
+        door, expire = FrontDoor(self.front), self._service.expire
+        self.redriver = Redriver(name, expire, log, door, clock, events.emit)
         self.survey = Survey(
             names, log, clock, self.backlog.measuring, self._surveyed, concurrency=self._plan.concurrency
         )
-        bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
+        self._talk = talk
+        self._bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
+        bucket = self._bucket if talk is None else talk.lease(name)
         self.pacer = Pacer(name, bucket, clock, events.emit)
         self._reader: LogReader | None = None
         self._deliverer: Service | None = None
@@ -68,8 +92,20 @@ class Stand:
         emit = self._events.emit
         settler = Settler(self.name, self._names, log, self._clock, emit)
         self.worker = worker = Worker(self._plan, deliverer, self.pacer, settler, self._clock, emit)
+        worker.sender.repeats = Repeats(partial(self._dead.settled, self.name), self._clock)
         self._reader = await log.reader(self._names.group, self._plan.reads, worker.leases)
-        return worker.run(self._reader, log)
+        return self._drain(worker.run(self._reader, log), Party(self.name, self.pacer, worker, self._clock))
+
+    async def _drain(self, working: Coroutine[Any, Any, None], party: Party) -> None:
+        settings, burst = translate.congestion(self._service), self._service.burst
+        async with asyncio.TaskGroup() as group:
+            group.create_task(working)
+            if self._talk is None:
+                group.create_task(Governor(party, self._bucket, settings, burst, self._clock).run())
+                return
+            self._talk.join(Governed(party, settings, burst, self._talk.lease(self.name)))
+            assert self.worker is not None  # noqa: S101 - it is what works
+            self.worker.arrived = self._talk.nudge
 
     async def stop_draining(self, grace: float) -> None:
         """Finish and commit what is in flight. `run` must still be running."""
@@ -125,17 +161,18 @@ class Stand:
             deliveries=in_flight,
             rate_limit=rate,
             rate_allowed=allowed,
-            rate_share=0.0 if worker is None else worker.share,
+            rate_share=0.0 if worker is None else self.pacer.ceiling,
             held=self.front.held,
-            dead_letters=self._dead(),
+            dead_letters=self._dead_letters(),
             partitions=0 if worker is None else worker.held,
+            breaker=self.pacer.regime.breaker.value,
         )
 
-    def _dead(self) -> int:
+    def _dead_letters(self) -> int:
         """Told by who holds the service's first partition, so that a sum over replicas is right."""
         worker = self.worker
         first = Partition(self._names.requests, 0)
-        return self.survey.measured().dead if worker is not None and first in worker.partitions else 0
+        return self._dead.kept(self.name) if worker is not None and first in worker.partitions else 0
 
     def standing(self) -> Standing:
         resting = self.pacer.resting

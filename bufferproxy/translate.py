@@ -10,8 +10,11 @@ from bufferproxy.config.service import AdaptiveConcurrency, Service
 from bufferproxy.config.settings import Settings
 from bufferproxy.drain.plan import Plan
 from bufferproxy.http1 import limits
-from bufferproxy.log.contract import Topic
+from bufferproxy.log.contract import Keep, Topic
 from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.policy.adaptive import AdaptiveRule
+from bufferproxy.policy.breaker import BreakerRule
+from bufferproxy.policy.congestion import Settings as Congestion
 from bufferproxy.settle.decide import RetryPolicy
 
 
@@ -21,8 +24,9 @@ def partitions(settings: Settings) -> int:
 
 
 def topics(settings: Settings) -> list[Topic]:
-    """All that the services need."""
-    return [
+    """All that the services need, and on Kafka what their workers need of each other."""
+    shared = [] if isinstance(settings.log, SqliteLog) else [control(settings)]
+    return shared + [
         topic
         for name, service in settings.services.items()
         for topic in topics_of(
@@ -35,6 +39,26 @@ def topics(settings: Settings) -> list[Topic]:
             parks=service.order == "key",
         )
     ]
+
+
+def control(settings: Settings) -> Topic:
+    """Where replicas share the rates out; small records, of which only the last seconds matter."""
+    return Topic(f"{settings.kafka.prefix}.control", 1, Keep(seconds=3600.0), 1 << 20)
+
+
+def congestion(service: Service) -> Congestion:
+    found = service.breaker
+    adaptive = service.concurrency
+    return Congestion(
+        service.rate,
+        concurrency(service),
+        AdaptiveRule(adaptive.adaptive.min, adaptive.adaptive.max, adaptive.adaptive.shadow)
+        if isinstance(adaptive, AdaptiveConcurrency)
+        else None,
+        BreakerRule(found.failures, found.window, found.minimum, found.open, found.shadow),
+        found.ramp,
+        service.retry.budget,
+    )
 
 
 def names(settings: Settings, service: str) -> ServiceTopics:

@@ -29,9 +29,11 @@ from bufferproxy.admin.health import Draining, LogWatch, Readiness, Starting
 from bufferproxy.admin.progress import ProgressWatch
 from bufferproxy.admin.server import AdminServer, AdminTls
 from bufferproxy.clock import SystemClock
+from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.load import Loaded
 from bufferproxy.config.not_yet import not_yet
 from bufferproxy.config.show import rows
+from bufferproxy.dead import DeadLetters
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.http1.endpoint import Endpoint
 from bufferproxy.http1.forwarding import pseudonym
@@ -47,7 +49,10 @@ from bufferproxy.observe.meters import Meters
 from bufferproxy.observe.metrics import Metrics
 from bufferproxy.observe.rates import RecentRates
 from bufferproxy.observe.snapshot import Snapshots
+from bufferproxy.rate.talk import Talk
+from bufferproxy.results.dead_view import DeadView
 from bufferproxy.results.open import open_index
+from bufferproxy.results.open_dead import open_dead_index
 from bufferproxy.results.view import ResultsView
 from bufferproxy.stand import Stand
 from bufferproxy.standing import AdminRequests
@@ -118,9 +123,11 @@ class Replica:
         self.draining = Draining()
         self.progress = ProgressWatch(self.clock)
         self.stands: list[Stand] = []
+        self.talk: Talk | None = None
         self._stop_by = self.clock.now() + self.settings.grace
         """By when what is in flight must have ended: set anew when the end begins."""
         self.book: StatusBook | None = None
+        self.dead = DeadLetters()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @contextlib.asynccontextmanager
@@ -134,9 +141,10 @@ class Replica:
             for background in (watch, LoopLag(self.clock, self.events.emit), self.rates):
                 self._spawn(background.run(), stack)
             admin = await self._start_admin(stack, readiness)
-            await self._start_services(stack, log)
+            dead = await self._start_dead(stack, log)
+            await self._start_services(stack, log, dead)
             view = await self._start_results(stack, log) if self.accepts else None
-            data = await self._start_data_plane(stack, log, view) if view is not None else None
+            data = await self._start_data_plane(stack, log, view, dead) if view is not None else None
             self.starting.over()
             self._spawn(readiness.run(), stack)
             stack.callback(self._begin_the_end)
@@ -160,9 +168,32 @@ class Replica:
         await log.ensure(translate.topics(settings), create=settings.kafka.create_topics)
         return log
 
-    async def _start_services(self, stack: AsyncExitStack, log: Log) -> None:
+    async def _start_dead(self, stack: AsyncExitStack, log: Log) -> DeadView:
+        settings = self.settings
+        index = await open_dead_index(settings, self.clock)
+        stack.push_async_callback(index.close)
+        services = {
+            name: (translate.names(settings, name), service.dead.keep)
+            for name, service in settings.services.items()
+        }
+        view = DeadView(log, index, services, self.clock)
+        self._spawn(view.run(await self._tail_of(view, stack)), stack)
+        return view
+
+    async def _tail_of(self, view: ResultsView | DeadView, stack: AsyncExitStack) -> LogTail:
+        tails: list[LogTail] = []
+
+        async def start() -> None:
+            tails.append(await view.start())
+
+        await self._insist(start)
+        stack.push_async_callback(tails[0].close)
+        return tails[0]
+
+    async def _start_services(self, stack: AsyncExitStack, log: Log, dead: DeadView) -> None:
+        talk = None if isinstance(self.settings.log, SqliteLog) or not self.drains else self._talk(log)
         for name in self.settings.services:
-            stand = Stand(name, self.settings, log, self.clock, self.events)
+            stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk)
             self.stands.append(stand)
             self.metrics.register(name, stand.gauges)
             self.snapshots.register(name, stand.standing, stand.gauges)
@@ -174,7 +205,14 @@ class Replica:
                 stack.push_async_callback(stand.close)
                 self._spawn(await stand.start_draining(log), stack)
                 self.progress.register(name, stand.seen, self.settings.services[name].timeout)
+        if talk is not None:
+            self.talk = talk
+            tail = await talk.open()
+            stack.push_async_callback(tail.close)
+            self._spawn(talk.run(tail), stack)
         stack.push_async_callback(self._stop_draining)
+        self.dead.open(dead, log, {stand.name: stand.redriver for stand in self.stands})
+        stack.push_async_callback(self.dead.close)
 
     async def _start_results(self, stack: AsyncExitStack, log: Log) -> ResultsView:
         settings = self.settings
@@ -185,18 +223,12 @@ class Replica:
             for name, service in settings.services.items()
         ]
         view = ResultsView(log, index, services, self.clock)
-        tails: list[LogTail] = []
-
-        async def start() -> None:
-            tails.append(await view.start())
-
-        await self._insist(start)
-        tail = tails[0]
-        stack.push_async_callback(tail.close)
-        self._spawn(view.run(tail), stack)
+        self._spawn(view.run(await self._tail_of(view, stack)), stack)
         return view
 
-    async def _start_data_plane(self, stack: AsyncExitStack, log: Log, view: ResultsView) -> Listener:
+    async def _start_data_plane(
+        self, stack: AsyncExitStack, log: Log, view: ResultsView, dead: DeadView
+    ) -> Listener:
         settings = self.settings
         routes = [(translate.match(settings.services[stand.name]), stand.front) for stand in self.stands]
         via = pseudonym(self.clock.nonce()[:8])
@@ -205,7 +237,7 @@ class Replica:
             stand.front.number: (stand.front, settings.services[stand.name].results.keep)
             for stand in self.stands
         }
-        book = self.book = StatusBook(fronts, view, log, self.clock, self._flying)
+        book = self.book = StatusBook(fronts, view, dead, log, self.clock, self._flying)
         intake.own = book
         intake.prefix = book.prefix = settings.path_prefix
         intake.max_wait = book.max_wait = settings.max_wait
@@ -235,6 +267,8 @@ class Replica:
             snapshot=self.snapshots,
             health=readiness,
             requests=AdminRequests(lambda: self.book, self.settings.path_prefix),
+            dead=self.dead,
+            wall=self.clock.wall,
             settings=lambda: rows(self.loaded),
             render=self.metrics.scrape,
             access=Access.for_host(admin.listen.host, tokens),
@@ -264,7 +298,15 @@ class Replica:
     async def _stop_draining(self) -> None:
         """All services at once: `grace` is for the whole replica."""
         left = max(0.0, self._stop_by - self.clock.now())
-        await asyncio.gather(*(stand.stop_draining(left) for stand in self.stands))
+        stopping = [asyncio.ensure_future(stand.stop_draining(left)) for stand in self.stands]
+        await asyncio.sleep(0)  # from here on nothing is sent
+        if self.talk is not None:
+            await self.talk.stop()
+        await asyncio.gather(*stopping)
+
+    def _talk(self, log: Log) -> Talk:
+        life = f"{self.settings.worker.id}/{self.clock.nonce().hex()}"
+        return Talk(log, translate.control(self.settings).name, life, self.clock)
 
     def _flying(self, id_: str) -> bool:
         return any(stand.worker is not None and stand.worker.flies(id_) for stand in self.stands)

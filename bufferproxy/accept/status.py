@@ -16,8 +16,13 @@ from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
 from bufferproxy.log.contract import LogInspector
 from bufferproxy.records import Change, Partition, Position, Record, State
+from bufferproxy.results.dead_index import Reopened
+from bufferproxy.results.dead_view import DeadView
 from bufferproxy.results.index import Row
 from bufferproxy.results.view import ResultsView
+
+REOPENED = frozenset({State.DEAD, State.REJECTED, State.EXPIRED, State.CANCELLED})
+"""Ends after which a redrive may have opened the id again."""
 
 ALLOW = (("Allow", "GET, HEAD"),)
 
@@ -29,6 +34,7 @@ class StatusBook:
         self,
         fronts: Mapping[int, tuple[Front, float]],
         view: ResultsView,
+        dead: DeadView,
         log: LogInspector,
         clock: Clock,
         flying: Callable[[str], bool],
@@ -36,6 +42,7 @@ class StatusBook:
         """`fronts`: service number -> front, and `results.keep` in seconds."""
         self._fronts = fronts
         self._view = view
+        self._dead = dead
         self._log = log
         self._clock = clock
         self._flying = flying
@@ -138,6 +145,8 @@ class StatusBook:
         assert identity is not None  # noqa: S101 - `_find` has parsed it
         front, _ = self._fronts[identity.service]
         answer = None if found.reply is None else await self._change_at(found.reply, id_)
+        # An error that is told beside such an answer is of an end before a redrive.
+        answered = answer is not None and found.state in (State.DELIVERED, State.REJECTED)
         return Standing(
             id_,
             front.name,
@@ -149,7 +158,7 @@ class StatusBook:
             found.due_at if found.state is State.RETRYING else None,
             found.expires_at,
             found.at if found.state.ended else None,
-            found.error,
+            None if answered else found.error,
             None if answer is None else answer.reply_head,
         )
 
@@ -167,6 +176,12 @@ class StatusBook:
             if queued is not None:
                 return queued
             row = await self._view.find_settled(id_, front.topics)
+        if row is None or row.state in REOPENED:
+            again = await self._dead.reopened(front.name, id_)
+            if again is not None and again.open:
+                return self._open_again(id_, front, again)
+            if again is not None and (row is None or row.at < again.at):
+                row = await self._view.find_settled(id_, front.topics)  # its new end is being read
         if row is None or (row.state.ended and row.at < (self._clock.wall() - keep) * 1000):
             return Problem("result-gone", f"It ended more than {keep:g} s ago.")
         return row
@@ -199,6 +214,21 @@ class StatusBook:
             None if flying else eta,
             request.accepted_at,
             expires_at=request.expires_at,
+        )
+
+    def _open_again(self, id_: str, front: Front, again: Reopened) -> Standing:
+        flying = self._flying(id_)
+        state = State.DELIVERING if flying else again.state or State.QUEUED
+        return Standing(
+            id_,
+            front.name,
+            state,
+            again.attempts + flying,
+            None,
+            None,
+            again.accepted_at or 0,
+            again.due_at if state is State.RETRYING else None,
+            again.expires_at,
         )
 
     async def _change_at(self, position: Position, id_: str) -> Change | None:

@@ -9,7 +9,16 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
 from bufferproxy import __version__
-from bufferproxy.admin.contract import Absence, Health, Render, Requests, Settings, Snapshot
+from bufferproxy.admin.contract import (
+    Absence,
+    DeadLetters,
+    Health,
+    Render,
+    Requests,
+    Settings,
+    Snapshot,
+)
+from bufferproxy.admin.dead import dead_letters
 from bufferproxy.admin.guard import Guard
 from bufferproxy.admin.pages import pages
 from bufferproxy.admin.problems import MEDIA_TYPE, Problem, Refusal, answer_with_problems
@@ -17,6 +26,8 @@ from bufferproxy.admin.redact import redact
 from bufferproxy.admin.views import ReadyView, ServicesView, ServiceView, SettingsView, SettingView
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bufferproxy.admin.auth import Access
 
 _ABSENT = {
@@ -39,6 +50,8 @@ def admin_app(
     snapshot: Snapshot,
     health: Health,
     requests: Requests,
+    dead: DeadLetters,
+    wall: Callable[[], float],
     settings: Settings,
     render: Render,
     access: Access,
@@ -56,6 +69,7 @@ def admin_app(
     app.add_middleware(Guard, access=access)
     app.include_router(_probes(health, render))
     app.include_router(_services(snapshot))
+    app.include_router(dead_letters(dead, wall), dependencies=[_TOKEN])
     app.include_router(_requests(requests))
     app.include_router(_settings(settings))
     app.include_router(pages())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from bufferproxy.observe.snapshot import ServiceSnapshot
+from bufferproxy.records import Letter, Record
+from bufferproxy.results.selection import Selection
+from bufferproxy.settle.redrive import Order, Work
 
 
 class Snapshot(Protocol):
@@ -46,6 +49,37 @@ Status = Mapping[str, object]
 class Requests(Protocol):
     async def status(self, id: str) -> Status | Absence:  # noqa: A002
         """The status of one request. Raises nothing; answers within some seconds."""
+        ...
+
+
+class Listed(NamedTuple):
+    """Some dead letters, the oldest first. `total`: how many there are in all; `next`: where the next page
+    begins, None behind the last."""
+
+    letters: Sequence[Letter]
+    total: int
+    next: int | None
+
+
+class DeadLetters(Protocol):
+    """All but `knows` and `work` raise LogError, within some seconds."""
+
+    def knows(self, service: str) -> bool: ...
+
+    async def list(self, service: str, wanted: Selection, limit: int, after: int) -> Listed: ...
+
+    async def show(self, service: str, id_: str) -> tuple[Letter, Record] | None: ...
+
+    async def missing(self, service: str, ids: Collection[str]) -> Sequence[str]:
+        """Those that are no dead letters."""
+        ...
+
+    async def begin(self, service: str, wanted: Selection, order: Order) -> Work | None:
+        """Goes on in the background. None while another order of the service is carried out here."""
+        ...
+
+    def work(self, service: str) -> Work | None:
+        """The last order of the service that was begun here."""
         ...
 
 

@@ -9,6 +9,7 @@ import typer
 from bufferproxy import __version__
 from bufferproxy.cli.check import check
 from bufferproxy.cli.config import config
+from bufferproxy.cli.dead import dead
 from bufferproxy.cli.demo import demo
 from bufferproxy.cli.run import proxy, run, worker
 from bufferproxy.cli.status import status
@@ -37,5 +38,6 @@ def bufferproxy(
 
 for command in (run, proxy, worker, demo, check, status):
     app.command()(command)
+app.add_typer(dead, name="dead")
 app.add_typer(topics, name="topics")
 app.add_typer(config, name="config")

@@ -19,6 +19,8 @@ from bufferproxy.errors import (
 
 TIMEOUT = 5.0
 """Seconds for connecting, and for each read."""
+PATIENCE = 20.0
+"""The same for what is sent: it is answered when something was done."""
 _TOKEN_VARIABLE = "BUFFERPROXY_TOKEN_FILE"  # noqa: S105  (the name of a variable)
 _LARGEST_ANSWER = 64 << 20
 
@@ -52,7 +54,13 @@ class AdminClient:
 
     def get(self, path: str) -> Any:
         """The JSON that `path` answers with. Raises Unreachable, NotAuthorised, NotFound."""
-        status, body = self._ask("GET", path)
+        return self._answer(*self._ask("GET", path))
+
+    def send(self, method: str, path: str, data: Any) -> Any:
+        """Like `get`, with a method and JSON of its own."""
+        return self._answer(*self._ask(method, path, json.dumps(data).encode()))
+
+    def _answer(self, status: int, body: bytes) -> Any:
         if status in (401, 403):
             hint = "the token is not accepted" if self._token else f"a token is wanted: set {_TOKEN_VARIABLE}"
             raise NotAuthorised(f"{self.url}: {hint}")
@@ -62,19 +70,25 @@ class AdminClient:
             raise Unreachable(f"{self.url} answers, but is no admin plane of bufferproxy") from problem
         if status == 404:
             raise NotFound(f"{self.url}: {_detail(answer, 'not found')}")
-        if status != 200:
+        if status == 400:
+            raise UsageError(_detail(answer, "the proxy does not understand this"))
+        if status not in (200, 202):
             raise BufferproxyError(f"{self.url}: {_detail(answer, f'status {status}')}")
         return answer
 
-    def _ask(self, method: str, path: str) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, data: bytes | None = None) -> tuple[int, bytes]:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         headers = {"Accept": "application/json"}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
-            connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT)
+            connection = kind(
+                self._parts.hostname or "", self._parts.port, timeout=TIMEOUT if data is None else PATIENCE
+            )
             try:
-                connection.request(method, self._parts.path.rstrip("/") + path, headers=headers)
+                connection.request(method, self._parts.path.rstrip("/") + path, data, headers)
                 reply = connection.getresponse()
                 return reply.status, reply.read(_LARGEST_ANSWER)
             finally:

@@ -16,11 +16,8 @@ NOT_YET: Mapping[str, str] = {
     "callers": f"{_NOT_ENFORCED}: everybody may send",
     "callbacks": f"{_NOT_DONE}: no callback is sent",
     "idempotency": _NOT_ENFORCED,
-    "services.*.concurrency.adaptive": f"{_NOT_ENFORCED}: max holds",
     "services.*.priority": f"{_NOT_ENFORCED}: all requests are normal",
-    "services.*.breaker": _NOT_ENFORCED,
     "services.*.hangup": _NOT_ENFORCED,
-    "services.*.retry.budget": _NOT_ENFORCED,
     "services.*.results.total": _NOT_ENFORCED,
 }
 """Dotted key (`*`: any one part), perhaps with the one value that is meant -> what to say when it is set."""

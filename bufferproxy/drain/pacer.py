@@ -59,7 +59,6 @@ class Pacer:
         """Deliveries between `may_connect` and `landed`."""
         self.crowded = 0
         """How often somebody was held back since `busy` was at its limit."""
-        self._paused = False
         self._near = 0
         """Deliveries between `may_connect` and `leave`."""
         self._connecting = _Queue(self._before_connect, self._turn_back, clock)
@@ -127,13 +126,10 @@ class Pacer:
         self.regime, self.concurrency = regime, concurrency
         self._again()
 
-    def pause(self, *, paused: bool) -> None:
-        self._paused = paused
-        self._again()
-
     @property
     def paused(self) -> bool:
-        return self._paused
+        """By an operator."""
+        return self.regime.rate == 0.0 and self.regime.rate_reason == "paused"
 
     @property
     def ceiling(self) -> float:
@@ -154,8 +150,6 @@ class Pacer:
     @property
     def resting(self) -> tuple[str, float, str] | None:
         """(reason, seconds left, detail), or None."""
-        if self._paused:
-            return ("paused", math.inf, "paused by an operator")
         left = self._rest.remaining(self._clock.now())
         if left:
             return (self._rest.reason, left, self._rest.detail)
@@ -176,8 +170,6 @@ class Pacer:
         self._sending.pump()
 
     def _before_connect(self, now: float) -> tuple[float, str]:
-        if self._paused:
-            return math.inf, "paused"
         regime = self.regime
         if regime.rate == 0.0:
             return math.inf, regime.rate_reason
@@ -199,8 +191,6 @@ class Pacer:
         self._rest.forgo()
 
     def _before_send(self, now: float) -> tuple[float, str]:
-        if self._paused:
-            return math.inf, "paused"
         left = self._rest.remaining(now)
         if left:
             return left, "retry_after"
@@ -209,7 +199,7 @@ class Pacer:
         return self._bucket.take(now), self.regime.rate_reason
 
     def __repr__(self) -> str:
-        return f"<Pacer {self._bucket!r} {self._rest!r} paused={self._paused}>"
+        return f"<Pacer {self._bucket!r} {self._rest!r} {self.regime.rate_reason}>"
 
 
 class _Queue:

@@ -19,6 +19,7 @@ from bufferproxy.drain.lanes import Item
 from bufferproxy.drain.openings import CAREFUL
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.plan import Plan
+from bufferproxy.drain.repeats import Repeats, none_was
 from bufferproxy.http1.client import Connection
 from bufferproxy.http1.reply import Failure
 from bufferproxy.observe.events import Attempted, Emit
@@ -29,7 +30,7 @@ from bufferproxy.policy.key_rate import KeyRate
 from bufferproxy.policy.tally import Tally
 from bufferproxy.records import Request
 from bufferproxy.settle.decide import decide, ending_of, result_of
-from bufferproxy.settle.disposition import Ack, DeadLetter, Disposition, Expire, Release, Retry, Wait
+from bufferproxy.settle.disposition import Ack, DeadLetter, Disposition, Expire, Release, Repeat, Retry, Wait
 
 
 class Owner(Protocol):
@@ -59,10 +60,14 @@ class Sender:
         self._key_rate = None if plan.key_rate is None else KeyRate(plan.key_rate)
         self.owner: Owner | None = None
         """None: nothing is sent (any more)."""
+        self.repeats = Repeats(none_was, clock)
+        """What tells a redriven request from its repeats; set by who assembles."""
         self.announcer: Announcer | None = None
 
     async def attempt(self, item: Item) -> Disposition:
         """Everything up to the service's answer. Updates `item.request` with what the attempt used up."""
+        if item.request.generation and await self.repeats.has(item):
+            return Repeat()
         if self._expired(item.request):
             return Expire()
         if (wait := self._key_waits(item)) > 0.0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
@@ -31,7 +31,7 @@ from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
 from bufferproxy.observe.events import Emit
 from bufferproxy.records import Partition, Record
-from bufferproxy.settle.disposition import Ack, DeadLetter, Disposition, Release, Retry, Wait
+from bufferproxy.settle.disposition import Ack, DeadLetter, Disposition, Release, Repeat, Retry, Wait
 from bufferproxy.settle.settler import Fate, Settler
 
 ASIDE = 1.0
@@ -64,6 +64,8 @@ class Worker:
         self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
         self._announcer = self._sender.announcer = Announcer(self._holding)
         self.leases = self._sender.owner = Leases(plan, self._holding, self._flights, self, emit)
+        self.arrived: Callable[[], None] = _nothing
+        """Called when something was fetched: there may be more to do than who shares the rate out knows."""
         self._stopping = False
         self._aside: Counter[bytes] = Counter()
         """Of each busy key, how many lie aside."""
@@ -108,6 +110,7 @@ class Worker:
             self.progress_at = self._clock.now()
             for record in records:
                 self._take_in(record, reader.after(record))
+            self.arrived()
 
     def _take_in(self, record: Record, after: int) -> None:
         window = self._holding.begin(record, after)
@@ -180,6 +183,8 @@ class Worker:
                         self._put_back(item)
                 else:
                     self._settle(item, disposition)
+            case Repeat():
+                self._settler.drop(lambda: self._settled(item))
             case _:
                 self._settle(item, disposition)
 
@@ -232,6 +237,7 @@ class Worker:
         if self.leases.may_send(item):
             self._lanes.put_back(item)
         else:
+            self._sender.repeats.ended(item)
             self._lanes.ended(item)  # its next holder has it from the log
 
     def _settle(self, item: Item, fate: Fate) -> None:
@@ -243,6 +249,8 @@ class Worker:
         if self._parking is not None:
             self._parking.settled(item)
         self._openings.settled(item)
+        if item.request.generation:
+            self._sender.repeats.ended(item)
         self._lanes.ended(item)
         self._flights.land(item)
 
@@ -267,6 +275,7 @@ class Worker:
         self._delays.discard(partitions)
         if self._parking is not None:
             self._parking.forget(partitions)
+        self._sender.repeats.discard(partitions)
 
     # --- what can be seen ---
 
@@ -312,3 +321,6 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self.plan.service} {self._holding!r} {self._lanes!r} in_flight={self.in_flight}>"
+
+
+def _nothing() -> None: ...

@@ -20,13 +20,12 @@ HORIZON = 10.0
 class Measured(NamedTuple):
     """`open`: records past the commit, `delayed` of them in the tiers; `size`: bytes of their bodies;
     `drained`: records per second that the commits moved on lately while deliveries were all busy, else 0;
-    `dead`: letters that are kept; `ends`: the next offset of each partition, as it was then."""
+    `ends`: the next offset of each partition, as it was then."""
 
     open: int = 0
     delayed: int = 0
     size: int = 0
     drained: float = 0.0
-    dead: int = 0
     ends: Mapping[Partition, int] = MappingProxyType({})
 
 
@@ -52,7 +51,6 @@ class Survey:
         self._lags: Mapping[Partition, Lag] = {}
         self._at = clock.now()
         self._drained = 0.0
-        self._dead = 0
 
     async def run(self) -> None:
         """Until cancelled. A log that does not answer leaves the last look standing."""
@@ -66,11 +64,7 @@ class Survey:
     async def look(self) -> None:
         names = self._names
         self._began()
-        found = await self._log.lag(names.group, (*names.open, names.dead))
-        lags = {partition: lag for partition, lag in found.items() if partition.topic != names.dead}
-        self._dead = sum(lag.end - lag.start for lag in found.values()) - sum(
-            lag.end - lag.start for lag in lags.values()
-        )
+        lags = await self._log.lag(names.group, names.open)
         now = self._clock.now()
         before, elapsed = self._lags, now - self._at
         if before and elapsed > 0:
@@ -104,7 +98,6 @@ class Survey:
             sum(lag.records for partition, lag in lags if partition.topic == self._names.delayed),
             sum(lag.size for _, lag in lags),
             self._drained,
-            self._dead,
             {partition: lag.end for partition, lag in lags},
         )
 

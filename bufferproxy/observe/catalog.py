@@ -149,6 +149,13 @@ SERVICE: tuple[Row, ...] = (
         "Time for which delivery was held back while there was backlog.",
         lambda m: m.throttled,
     ),
+    GaugeBy(
+        "breaker_state",
+        "state",
+        labels.BREAKER,
+        "1 for the state that the breaker of the service is in, also where it is in shadow.",
+        lambda g: {state: float(state == g.breaker) for state in labels.BREAKER},
+    ),
     CounterBy(
         "retries_scheduled_total",
         "reason",
@@ -164,6 +171,11 @@ SERVICE: tuple[Row, ...] = (
         labels.DEATHS,
         "Requests that were put with the dead letters. Other reasons join as they occur.",
         lambda m: m.dead_lettered,
+    ),
+    Counter(
+        "dead_letters_redriven_total",
+        "Dead letters that were put into the queue again.",
+        lambda m: m.redriven,
     ),
     Gauge("worker_partitions", "Partitions of the service that this replica reads.", lambda g: g.partitions),
 )

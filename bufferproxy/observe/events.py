@@ -55,6 +55,13 @@ class DeadLettered(NamedTuple):
     reason: str
 
 
+class Redriven(NamedTuple):
+    """A dead letter was opened again: its request is durable in the queue. `size`: bytes of its body."""
+
+    service: str
+    size: int
+
+
 class Rested(NamedTuple):
     """The whole service rests. `reason`: connect, retry_after."""
 
@@ -125,6 +132,7 @@ Event = (
     | Finished
     | RetryScheduled
     | DeadLettered
+    | Redriven
     | Rested
     | Held
     | LogOperated

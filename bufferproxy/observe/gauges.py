@@ -36,6 +36,8 @@ class GaugeReading(NamedTuple):
     dead_letters: int
     partitions: int
     """How many partitions of the service's topics this replica reads."""
+    breaker: str = "closed"
+    """Its state: closed, open or half-open."""
 
 
 Gauges = Callable[[], GaugeReading]

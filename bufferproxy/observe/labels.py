@@ -39,8 +39,10 @@ REFUSALS = (
 was accepted (`dead`, `expired`, `result-gone`, ...): nothing was refused there."""
 UNROUTED = REFUSALS[:11]
 
-RETRIES = ("timeout", "interrupted", "outcome", "408", "425", "500", "502", "503", "504")
+BREAKER = ("closed", "open", "half-open")
+
+RETRIES = ("timeout", "interrupted", "outcome", "breaker", "408", "425", "500", "502", "503", "504")
 """The usual reasons of a retry; other statuses join as they occur."""
 
-DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "undecodable")
+DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "undecodable", "crash", "interrupted")
 """The usual reasons of a dead letter; `undecodable`: a record that could not be understood."""

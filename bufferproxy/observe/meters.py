@@ -22,6 +22,7 @@ from bufferproxy.observe.events import (
     LogOperated,
     LoopLagged,
     Quarantined,
+    Redriven,
     Refused,
     Reloaded,
     RetryScheduled,
@@ -62,6 +63,7 @@ class ServiceMeters:
         "delivery_seconds",
         "finished",
         "queue_seconds",
+        "redriven",
         "refused",
         "retries",
         "throttled",
@@ -79,6 +81,7 @@ class ServiceMeters:
         self.throttled = Tally(THROTTLES)
         self.retries = Tally(RETRIES)
         self.dead_lettered = Tally(DEATHS)
+        self.redriven = 0
 
     def __copy__(self) -> ServiceMeters:
         twin = ServiceMeters.__new__(ServiceMeters)
@@ -115,6 +118,7 @@ class Meters:
         events.subscribe(Finished, self._on_finished)
         events.subscribe(RetryScheduled, self._on_retry)
         events.subscribe(DeadLettered, self._on_dead_lettered)
+        events.subscribe(Redriven, self._on_redriven)
         events.subscribe(Quarantined, self._on_quarantined)
         events.subscribe(Held, self._on_held)
         events.subscribe(LogOperated, self._on_log_operated)
@@ -167,6 +171,12 @@ class Meters:
         meters = self.services.get(event.service)
         if meters is not None:
             meters.dead_lettered.add(event.reason)
+
+    def _on_redriven(self, event: Redriven) -> None:
+        meters = self.services.get(event.service)
+        if meters is not None:
+            meters.accepted += 1
+            meters.redriven += 1
 
     def _on_quarantined(self, event: Quarantined) -> None:
         meters = self.services.get(event.service)

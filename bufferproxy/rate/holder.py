@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from bufferproxy.policy.bucket import TokenBucket
@@ -51,6 +51,8 @@ class Lease:
         """What the leader last said of the service as a whole."""
         self.sends = 0
         """Since it began."""
+        self.told: Callable[[], None] = _nothing
+        """Called with the last send of a turn: others wait for the next one."""
         self._bucket = TokenBucket(0.0, 0.0, now)
 
     def holds(self, now: float) -> bool:
@@ -76,6 +78,8 @@ class Lease:
         wait = self._bucket.take(now)
         if wait == 0.0:
             self.sends += 1
+            if self.over:
+                self.told()
         elif now + wait >= self.until:
             return math.inf
         return wait
@@ -102,6 +106,9 @@ class Lease:
         self.floor = floor
         self.share, self.until = NOTHING, -math.inf
         self._bucket.empty(now)
+
+
+def _nothing() -> None: ...
 
 
 class Holder:

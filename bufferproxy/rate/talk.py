@@ -70,7 +70,10 @@ class Talk:
         self._stopped = False
 
     def lease(self, service: str) -> Lease:
-        return self.replica.holder.lease(service, self._clock.now())
+        """The bucket for the pacer of `service`: empty until somebody grants."""
+        lease = self.replica.holder.lease(service, self._clock.now())
+        lease.told = self.nudge
+        return lease
 
     def join(self, governed: Governed) -> None:
         """Its pacer waits for a lease from now on."""

@@ -57,4 +57,8 @@ class Wait(NamedTuple):
     of_key: bool = True
 
 
-Disposition = Ack | Retry | DeadLetter | Expire | Release | Wait
+class Repeat(NamedTuple):
+    """It comes from a redrive of which another copy is under way, or was settled: dropped, unsent."""
+
+
+Disposition = Ack | Retry | DeadLetter | Expire | Release | Wait | Repeat

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import assert_never
 
 from bufferproxy.clock import Clock
-from bufferproxy.envelope import copy_of, entry_of
+from bufferproxy.envelope import copy_of, entry_of, letter_key, mark_entry
 from bufferproxy.log.contract import Appended, LogWriter
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.observe.events import DeadLettered, Emit, Finished, Quarantined, RetryScheduled
-from bufferproxy.records import Change, Entry, Partition, Position, Record, Request, State
+from bufferproxy.records import Change, Entry, Mark, Partition, Position, Record, Request, State
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Expire, Retry
 from bufferproxy.settle.tiers import delayed
 
@@ -45,7 +45,8 @@ class Settler:
     def settle(self, request: Request, fate: Fate, settled: Callable[[], None]) -> None:
         """Append what `fate` asks for; `settled` is called on the loop when all of it is durable. An append
         that fails is tried until it works: the record stays open, and with it the window."""
-        writes = writes_of(request, fate, int(self._clock.wall() * 1000), self._topics)
+        now_ms = int(self._clock.wall() * 1000)
+        writes = writes_of(request, fate, now_ms, self._topics)
         self._unsettled += 1
 
         def all_done() -> None:
@@ -53,9 +54,13 @@ class Settler:
             self._tell(request, fate)
             settled()
 
-        done = all_done if len(writes) == 1 else _last_of(len(writes), all_done)
-        for write in writes:
-            self._append(write, done)
+        if request.generation:
+            # It says that the rest is done: what comes after it may drop the request unsent.
+            proof = proof_of(request, fate, now_ms, self._topics)
+            writes = [write for write in writes if write[0].topic != self._topics.dead]
+            self._append_all(writes, lambda: self._append(proof, all_done))
+        else:
+            self._append_all(writes, all_done)
 
     def quarantine(self, record: Record, detail: str, settled: Callable[[], None]) -> None:
         """A record that cannot be understood is kept as it is, with a reason, and never skipped."""
@@ -97,6 +102,12 @@ class Settler:
         self._append(delayed(request, now_ms, self._topics.delayed), done)
         self._append((states, entry_of(change)), done)
 
+    def drop(self, settled: Callable[[], None]) -> None:
+        """A repeat: its end was told, or will be, by the other copy. It was counted as accepted like any
+        other record, so it has to be counted as ended."""
+        self._emit(Finished(self._service, State.CANCELLED))
+        settled()
+
     def note_retry(self, request: Request, retry: Retry) -> None:
         """A request that keeps its place (its key's order) is tried again: show it, settle nothing. Appended
         once only: tried until it works it could come after the request's end, and stand above it."""
@@ -104,6 +115,11 @@ class Settler:
         change = _change(request, State.RETRYING, now_ms, error=retry.reason, due_at=request.due_at)
         self._writer.submit(Partition(self._topics.states, request.results), entry_of(change), _nothing)
         self._tell(request, retry)
+
+    def _append_all(self, writes: list[Write], done: Callable[[], None]) -> None:
+        done = done if len(writes) == 1 else _last_of(len(writes), done)
+        for write in writes:
+            self._append(write, done)
 
     def _append(self, write: Write, done: Callable[[], None]) -> None:
         def decided(result: Appended) -> None:
@@ -182,8 +198,13 @@ def _ends(request: Request, ack: Ack, now_ms: int, topics: ServiceTopics) -> lis
 
 
 def seen_before(request: Request, topics: ServiceTopics) -> bool:
-    """True when `.states` has told of this request, so that its end must be told there too."""
-    return request.due_at is not None or request.position.partition.topic == topics.parked
+    """True when `.states` has told of this request, so that its end must be told there too. (Of a redriven
+    one it may have told the end before.)"""
+    return (
+        request.due_at is not None
+        or request.position.partition.topic == topics.parked
+        or request.generation > 0
+    )
 
 
 def parked(request: Request, now_ms: int, topics: ServiceTopics) -> list[Write]:
@@ -197,6 +218,37 @@ def parked(request: Request, now_ms: int, topics: ServiceTopics) -> list[Write]:
         (Partition(topics.parked, number), copy),
         (Partition(topics.states, request.results), entry_of(change)),
     ]
+
+
+def proof_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) -> Write:
+    """For `.dead`, once all else is durable: redrive `request.generation` is settled. Whoever meets another
+    copy of it drops it. Of one that died again the letter says so, else a marker. Pure."""
+    match fate:
+        case DeadLetter():
+            return _dead(request, fate, now_ms, topics)
+        case Ack(state=State.REJECTED, answer=answer) if not request.waiting:
+            return _dead(request, DeadLetter("rejected", answer, ""), now_ms, topics)
+        case Ack(state=state):
+            pass
+        case Retry():
+            state = State.RETRYING
+        case Expire():
+            state = State.EXPIRED
+        case _:
+            assert_never(fate)
+    mark = Mark(
+        request.id,
+        request.generation,
+        purged=False,
+        at=now_ms,
+        results=request.results,
+        accepted_at=request.accepted_at,
+        state=state,
+        attempts=request.attempts,
+        due_at=request.due_at if state is State.RETRYING else None,
+        expires_at=request.expires_at,
+    )
+    return Partition(topics.dead, request.results), mark_entry(mark)
 
 
 def _pointer(end: Change) -> Entry:
@@ -240,9 +292,12 @@ def _dead(request: Request, letter: DeadLetter, now_ms: int, topics: ServiceTopi
         extra["status"] = b"%d" % letter.answer.status
         extra["reply_head"] = letter.answer.head
         extra["reply_body"] = letter.answer.body[:KEPT_REPLY]
+    if request.key is not None:
+        extra["key"] = request.key
     entry = copy_of(request, **extra)
-    # Keyed by id: the newest record of an id says whether it is still dead.
-    return Partition(topics.dead, request.results), entry._replace(key=request.id.encode())
+    # Keyed by id: the newest record of a key says whether it is still dead.
+    key = letter_key(request.id, request.generation)
+    return Partition(topics.dead, request.results), entry._replace(key=key)
 
 
 def _nothing(_: Appended) -> None:

@@ -48,7 +48,7 @@ async def test_cancelled_in_the_moment_of_its_turn_the_next_one_has_the_token() 
     world = World(rate=0.1)
     first, second = await world.turns(2)
     world.clock.call_later(10.3, first.cancel)
-    world.pacer.limit(0.1, 1)
+    world.pacer.obey(world.pacer.regime, world.pacer.concurrency)
     world.clock.shift(10.3)
     world.pacer._sending.pump()  # the token is the first one's, which has not noticed yet
     first.cancel()

@@ -14,6 +14,7 @@ from bufferproxy.admin.auth import Access, Tokens
 from bufferproxy.admin.contract import Absence, Check
 from bufferproxy.admin.server import AdminServer
 from bufferproxy.clock import SystemClock
+from bufferproxy.dead import DeadLetters
 from bufferproxy.observe.gauges import GaugeReading
 from bufferproxy.observe.meters import Meters
 from bufferproxy.observe.metrics import Metrics
@@ -53,6 +54,8 @@ async def port() -> AsyncIterator[int]:
         snapshot=snapshots,
         health=Fine(),
         requests=NoRequests(),
+        dead=DeadLetters(),
+        wall=clock.wall,
         settings=list,
         render=Metrics(meters, "1").scrape,
         access=Access.for_host("127.0.0.1", Tokens()),

@@ -12,6 +12,7 @@ from bufferproxy.envelope import (
     copy_of,
     entry_of,
     id_of,
+    letter_of,
     parse_id,
     request_of,
 )
@@ -102,7 +103,7 @@ def test_an_original_reads_as_it_was_accepted(request: Request, nonce: bytes, se
     record = Record(request.position.partition, offset, *entry, 0.0)
     id_ = id_of(Identity(service, 0, number, offset, request.results, nonce))
     read = request_of(record, service, 0)
-    assert read == request._replace(id=id_, due_at=None, hop_at=None, attempts=0, sends=0)
+    assert read == request._replace(id=id_, due_at=None, hop_at=None, attempts=0, sends=0, generation=0)
 
 
 @given(CHANGES)
@@ -124,6 +125,9 @@ def test_a_change_reads_as_it_was_told(change: Change) -> None:
             )
             | st.just("bufferproxy-nonce")
             | st.just("bufferproxy-state")
+            | st.just("bufferproxy-marker")
+            | st.just("bufferproxy-died-at")
+            | st.just("bufferproxy-reason")
             | st.text(max_size=5),
             st.sampled_from([b"1", b"", b"\xff", b"delivered", b"-1", b"9" * 30]) | st.binary(max_size=14),
         ),
@@ -135,6 +139,6 @@ def test_any_record_is_either_read_or_an_error_of_the_envelope(
     headers: list[tuple[str, bytes]], key: bytes | None
 ) -> None:
     record = Record(Partition("t", 0), 5, key, b"", tuple(headers), 0.0)
-    for read in (lambda: request_of(record, 0, 0), lambda: change_of(record)):
+    for read in (lambda: request_of(record, 0, 0), lambda: change_of(record), lambda: letter_of(record)):
         with contextlib.suppress(EnvelopeError):
             read()

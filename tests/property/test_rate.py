@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from bufferproxy.policy.backoff import backoff
 from bufferproxy.policy.bucket import SLACK, WINDOW, TokenBucket
 from bufferproxy.policy.rest import LONGEST, Rest
-from bufferproxy.policy.share import share_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,27 +103,6 @@ def test_with_prompt_wake_ups_95_percent_of_it_are_used(rate: float, burst: int,
             now += max(wait, 1e-6) + late[granted % len(late)]  # no timer is finer than a microsecond
     # The first token has to be earned, and the last wake-up may be late.
     assert granted + 1 + rate * SLACK >= 0.95 * rate * now
-
-
-@given(
-    RATES,
-    BURSTS,
-    st.lists(st.integers(0, 12), min_size=1, max_size=12).filter(lambda split: sum(split) > 0),
-    st.data(),
-)
-def test_the_shares_of_any_split_of_partitions_keep_the_bound_together(
-    rate: float, burst: int, split: list[int], data: st.DataObject
-) -> None:
-    total, members = sum(split), len(split)
-    shares = [
-        # A worker may count more holders than there are (it assumes the most until it knows), never fewer.
-        share_of(rate, burst, owned=owned, total=total, holders=data.draw(st.integers(members, members + 12)))
-        for owned in split
-    ]
-    sending = [share for share in shares if share.rate > 0]
-    rates, bursts = sum(share.rate for share in sending), sum(share.burst for share in sending)
-    assert rates * WINDOW + bursts <= rate * WINDOW + burst + EPSILON
-    assert rates <= rate + EPSILON
 
 
 @given(

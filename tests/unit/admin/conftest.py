@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from math import inf
 
 import httpx2
@@ -10,17 +10,68 @@ import pytest
 
 from bufferproxy.admin.app import admin_app
 from bufferproxy.admin.auth import Access
-from bufferproxy.admin.contract import Absence, Check, Status
+from bufferproxy.admin.contract import Absence, Check, Listed, Status
 from bufferproxy.clock import SystemClock
+from bufferproxy.errors import LogError
 from bufferproxy.observe.events import Events
 from bufferproxy.observe.gauges import GaugeReading
 from bufferproxy.observe.meters import Meters
 from bufferproxy.observe.metrics import Metrics
 from bufferproxy.observe.rates import RecentRates
 from bufferproxy.observe.snapshot import Resting, Snapshots, Standing
+from bufferproxy.records import Letter, Record
+from bufferproxy.results.selection import Selection
+from bufferproxy.settle.redrive import Order, Work
 
 AUTH = GaugeReading(3, 2, 1, 600, 1_700_000_000.25, 12.5, 1, 50.0, 40.0, 20.0, 7, 4, 12)
 MAIL = GaugeReading(0, 0, 0, 0, None, inf, 0, inf, 0.0, inf, 0, 0, 12)
+
+
+NOW = 1_700_000_000.0
+"""Seconds since the epoch."""
+
+
+class Letters:
+    """Dead letters of the service `auth`, in memory."""
+
+    def __init__(self) -> None:
+        self.letters: dict[str, tuple[Letter, Record]] = {}
+        self.asked: list[Selection] = []
+        self.begun: list[tuple[Selection, Order]] = []
+        self.last: Work | None = None
+        self.busy = False
+        self.at_once = True
+        self.failure: LogError | None = None
+
+    def knows(self, service: str) -> bool:
+        return service == "auth"
+
+    async def list(self, service: str, wanted: Selection, limit: int, after: int) -> Listed:
+        if self.failure is not None:
+            raise self.failure
+        self.asked.append(wanted)
+        all_ = [letter for letter, _ in self.letters.values()]
+        found = all_[after : after + limit]
+        return Listed(found, len(all_), after + limit if after + limit < len(all_) else None)
+
+    async def show(self, service: str, id_: str) -> tuple[Letter, Record] | None:
+        return self.letters.get(id_)
+
+    async def missing(self, service: str, ids: Collection[str]) -> Sequence[str]:
+        return [id_ for id_ in ids if id_ not in self.letters]
+
+    async def begin(self, service: str, wanted: Selection, order: Order) -> Work | None:
+        if self.busy:
+            return None
+        self.begun.append((wanted, order))
+        self.last = Work(order, len(self.letters))
+        if self.at_once:
+            self.last.done = len(self.letters)
+            self.last.end("done")
+        return self.last
+
+    def work(self, service: str) -> Work | None:
+        return self.last
 
 
 class Plane:
@@ -29,6 +80,7 @@ class Plane:
     def __init__(self) -> None:
         self.checks_now = [Check("log", ok=True), Check("draining", ok=True), Check("progress", ok=True)]
         self.requests_now: dict[str, Status | Absence] = {}
+        self.dead = Letters()
         self.settings_now: list[tuple[str, object, str]] = []
         self.events = Events()
         meters = Meters(["auth", "mail"])
@@ -53,6 +105,8 @@ class Plane:
             snapshot=self.snapshots,
             health=self,
             requests=self,
+            dead=self.dead,
+            wall=lambda: NOW,
             settings=lambda: self.settings_now,
             render=self.metrics.scrape,
             access=access,

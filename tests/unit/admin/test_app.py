@@ -189,6 +189,10 @@ async def test_openapi_describes_every_route_of_the_api(client: httpx2.AsyncClie
         "/metrics",
         "/api/v1/services",
         "/api/v1/services/{service}",
+        "/api/v1/services/{service}/dead",
+        "/api/v1/services/{service}/dead/work",
+        "/api/v1/services/{service}/dead/{id}",
+        "/api/v1/services/{service}/dead/redrive",
         "/api/v1/requests/{id}",
         "/api/v1/settings",
     }

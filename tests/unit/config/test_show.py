@@ -41,15 +41,11 @@ def test_what_is_not_done_yet_is_told_to_who_set_it(loaded: Load) -> None:
           a:
             to: http://a
             results: {total: 5GiB}
-            concurrency: {adaptive: {}}
-            breaker: {}
         """
     )
     assert [line.partition(": ")[0] for line in not_yet(found)] == [
         "callers",
         "services.a.results.total",
-        "services.a.concurrency.adaptive",
-        "services.a.breaker",
     ]
     assert "services.a.results.total: accepted, not yet enforced in this version" in not_yet(found)
 

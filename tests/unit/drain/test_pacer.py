@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.pacer import UNBOUND, Pacer
 from bufferproxy.observe.events import Held, Rested
 from bufferproxy.policy.bucket import TokenBucket
 from bufferproxy.testing.clock import FakeClock
@@ -24,7 +24,8 @@ class World:
     def __init__(self, rate: float = 10.0, burst: int = 1, workers: asyncio.TaskGroup | None = None) -> None:
         self.clock = FakeClock(now=0.0)
         self.events: list[Event] = []
-        self.pacer = Pacer("auth", TokenBucket(rate, burst, 0.0), self.clock, self.events.append)
+        self.bucket = TokenBucket(rate, burst, 0.0)
+        self.pacer = Pacer("auth", self.bucket, self.clock, self.events.append)
         self.gone: list[tuple[str, float]] = []
 
     async def turn(self, name: str) -> None:
@@ -34,6 +35,16 @@ class World:
     async def connect(self, name: str) -> None:
         await self.pacer.may_connect()
         self.gone.append((name, round(self.clock.now(), 2)))
+
+    def limit(self, rate: float, burst: int) -> None:
+        """As a governor does."""
+        self.bucket.change(rate, burst, self.clock.now())
+        self.pacer.obey(self.pacer.regime, self.pacer.concurrency)
+
+    def pause(self, *, paused: bool) -> None:
+        self.bucket.empty(self.clock.now())
+        regime = UNBOUND._replace(rate=0.0, rate_reason="paused", left=math.inf) if paused else UNBOUND
+        self.pacer.obey(regime, regime.concurrency)
 
     def names(self) -> str:
         gone, self.gone = self.gone, []
@@ -70,13 +81,13 @@ async def test_unlimited_nobody_waits() -> None:
 
 async def test_paused_nobody_goes_and_resumed_it_begins_with_no_tokens() -> None:
     world = World(rate=10.0, burst=5)
-    world.pacer.pause(paused=True)
+    world.pause(paused=True)
     async with waiting(world.connect("c"), world.turn("a"), world.turn("b")):
         await world.clock.advance(100)
         assert world.names() == ""
         assert world.pacer.rate == 0.0
-        assert world.pacer.resting == ("paused", math.inf, "paused by an operator")
-        world.pacer.pause(paused=False)
+        assert world.pacer.resting == ("paused", math.inf, "")
+        world.pause(paused=False)
         assert not world.pacer.paused
         await world.clock.advance(0.05)
         assert world.names() == "c"
@@ -89,22 +100,11 @@ async def test_a_new_limit_holds_for_those_who_wait_already() -> None:
     world = World(rate=0.001)
     async with waiting(world.turn("a")):
         await world.clock.advance(1)
-        world.pacer.limit(100.0, 1)
+        world.limit(100.0, 1)
         await world.clock.advance(0.02)
         assert world.names() == "a"
-    world.pacer.limit(100.0, 1)  # nothing changes
+    world.limit(100.0, 1)  # nothing changes
     assert world.pacer.rate == 100.0
-
-
-async def test_a_hand_over_begins_with_no_tokens() -> None:
-    world = World(rate=10.0, burst=5)
-    await world.clock.advance(10)
-    world.pacer.hand_over()
-    async with waiting(world.turn("a")):
-        await world.clock.advance(0.09)
-        assert world.names() == ""
-        await world.clock.advance(0.02)
-        assert world.names() == "a"
 
 
 async def test_a_token_given_back_goes_to_who_waits() -> None:
@@ -166,7 +166,7 @@ async def test_it_accounts_for_what_held_somebody_back() -> None:
     async with waiting(world.turn("a"), world.turn("b")):
         await world.clock.advance(0.5)
         assert world.pacer.held() == [Held("auth", "ceiling", 0.5)]
-        world.pacer.pause(paused=True)
+        world.pause(paused=True)
         await world.clock.advance(2)
         assert world.pacer.held() == [Held("auth", "paused", pytest.approx(2.0))]
     await world.clock.advance(10)
@@ -189,7 +189,7 @@ async def test_connections_are_made_ready_for_the_next_second_only() -> None:
         world.pacer.leave()
         await world.clock.advance(0)
         assert world.names() == "c"
-        world.pacer.limit(4.0, 1)
+        world.limit(4.0, 1)
         await world.clock.advance(0)
         assert world.names() == "d"
     assert world.pacer.ceiling == 4.0
@@ -198,7 +198,7 @@ async def test_connections_are_made_ready_for_the_next_second_only() -> None:
 async def test_a_timer_that_rings_early_is_set_anew() -> None:
     world = World(rate=1.0)
     async with waiting(world.turn("a")):
-        world.pacer.limit(0.5, 1)  # the wait got longer, the timer is still that of before
+        world.limit(0.5, 1)  # the wait got longer, the timer is still that of before
         await world.clock.advance(1.9)
         assert world.names() == ""
         await world.clock.advance(0.2)
@@ -214,3 +214,33 @@ async def test_timers_are_whole_milliseconds_for_loops_that_count_in_them() -> N
 
 def test_it_shows_its_numbers() -> None:
     assert repr(World().pacer).startswith("<Pacer <TokenBucket 10/s")
+
+
+async def test_no_more_are_let_near_than_may_be_in_flight() -> None:
+    world = World(rate=math.inf)
+    world.pacer.obey(UNBOUND._replace(concurrency_reason="adaptive"), 2)
+    async with waiting(*(world.connect(name) for name in "abc")):
+        assert world.names() == "ab"
+        for _ in "ab":
+            world.pacer.leave()
+        await world.clock.advance(1)
+        assert world.names() == ""
+        assert world.pacer.crowded > 0
+        world.pacer.landed()
+        await world.clock.advance(0)
+        assert world.names() == "c"
+        assert world.pacer.held() == [Held("auth", "adaptive", pytest.approx(1.0))]
+
+
+async def test_while_the_breaker_is_open_nobody_goes_and_it_says_why() -> None:
+    world = World(rate=10.0, burst=5)
+    await world.clock.advance(1)
+    world.pacer.obey(UNBOUND._replace(rate=0.0, rate_reason="breaker", left=30.0), 0)
+    assert world.pacer.resting == ("breaker", 30.0, "")
+    async with waiting(world.connect("c"), world.turn("t")):
+        await world.clock.advance(2)
+        assert world.names() == ""
+        assert world.pacer.held() == [Held("auth", "breaker", pytest.approx(2.0))]
+        world.pacer.obey(UNBOUND, 9)
+        await world.clock.advance(0)
+        assert sorted(world.names()) == ["c", "t"]

@@ -19,6 +19,7 @@ from bufferproxy.observe.events import (
     LogOperated,
     LoopLagged,
     Quarantined,
+    Redriven,
     Refused,
     Reloaded,
     RetryScheduled,
@@ -67,6 +68,14 @@ def test_ends_retries_dead_letters_and_throttled_time_are_counted_by_reason() ->
     assert auth.retries["599"] == 1
     assert (auth.dead_lettered["attempts"], auth.dead_lettered["undecodable"]) == (1, 1)
     assert auth.throttled["ceiling"] == 0.75
+
+
+def test_a_redriven_dead_letter_counts_as_accepted_again() -> None:
+    meters, events = counting("auth")
+    events.emit(Redriven("auth", 5))
+    events.emit(Redriven("none", 5))
+    auth = meters.services["auth"]
+    assert (auth.accepted, auth.redriven, sum(auth.accept_seconds.counts)) == (1, 1, 0)
 
 
 def test_a_refusal_without_a_service_is_counted_apart() -> None:

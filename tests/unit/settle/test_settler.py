@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.envelope import change_of, request_of
+from bufferproxy.envelope import change_of, letter_of, request_of
 from bufferproxy.errors import AppendRefused, AppendUncertain
 from bufferproxy.log.contract import LogWriter
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.observe.events import DeadLettered, Finished, Quarantined, RetryScheduled
-from bufferproxy.records import Change, Entry, Partition, Position, Record, Request, State
+from bufferproxy.records import Change, Entry, Letter, Mark, Partition, Position, Record, Request, State
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Expire, Retry
 from bufferproxy.settle.settler import AGAIN, KEPT_REPLY, Settler, writes_of
 from bufferproxy.testing.clock import FakeClock
@@ -234,3 +234,53 @@ async def test_a_retry_in_place_is_shown_once_lest_it_is_told_after_the_end() ->
     await world.clock.advance(10)
     assert world.writer.undecided == []
     assert world.events == [RetryScheduled("a", "503", 5.0)]
+
+
+# --- of a redriven request
+
+REDRIVEN = FRESH._replace(generation=2, sends=3)
+
+
+@pytest.mark.parametrize(
+    ("fate", "others", "state"),
+    [
+        (Ack(State.DELIVERED, ANSWER), 2, State.DELIVERED),
+        (Ack(State.REJECTED, Answer(404, HEAD, b"")), 2, None),
+        (Retry(5.0, "503", ANSWER), 2, State.RETRYING),
+        (DeadLetter("attempts", ANSWER, "8 attempts"), 2, None),
+        (Expire(), 1, State.EXPIRED),
+    ],
+)
+async def test_that_it_is_settled_is_told_when_all_else_is_durable(
+    fate: Fate, others: int, state: State | None
+) -> None:
+    """Told earlier, a crash in between would have it dropped with nothing to show for it."""
+    world = World()
+    world.settle(fate, REDRIVEN._replace(due_at=NOW + 5000) if isinstance(fate, Retry) else REDRIVEN)
+    assert len(world.writer.undecided) == others
+    for _ in range(others):
+        assert all(partition != DEAD for partition, *_ in world.writer.undecided)
+        world.writer.store()
+    assert world.settled == 0
+    ((partition, entry, _),) = world.writer.undecided
+    assert partition == DEAD
+    proof = letter_of(Record(DEAD, 0, entry.key, entry.value, entry.headers, 0.0))
+    if state is None:
+        assert isinstance(proof, Letter)
+        assert (proof.generation, proof.key, entry.key) == (2, b"k", f"{FRESH.id}/2".encode())
+    else:
+        assert isinstance(proof, Mark)
+        assert (proof.generation, proof.state, entry.key) == (2, state, f"{FRESH.id}/1".encode())
+    world.writer.store()
+    assert world.settled == 1
+
+
+def test_its_end_is_told_in_states_too_where_an_earlier_end_may_stand() -> None:
+    assert set(written(Ack(State.DELIVERED, ANSWER), REDRIVEN)) == {RESULTS, STATES}
+
+
+async def test_a_repeat_writes_nothing_and_is_counted() -> None:
+    world = World()
+    world.settler.drop(world.note)
+    assert (world.settled, world.writer.undecided) == (1, [])
+    assert world.events == [Finished("a", "cancelled")]
