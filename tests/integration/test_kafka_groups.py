@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -224,3 +224,33 @@ async def test_a_full_feed_stops_fetching_but_not_the_membership(log: KafkaLog, 
     while taken < 80 and partition in holding.leases:
         taken += len(await reader.fetch())
     assert taken in (0, 80)
+
+
+async def test_a_join_that_takes_longer_than_a_poll_is_finished(
+    log: KafkaLog, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader joins again because of new metadata, makes the assignment, and its poll runs out before the
+    broker has answered that."""
+    monkeypatch.setattr("bufferproxy.log.kafka.poller.JOIN", 0.2)
+    holding, other = Holding(), Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    coordinator, loop = reader._consumer._coordinator, asyncio.get_running_loop()
+    send, answered = coordinator._manager.send, asyncio.Event()
+
+    async def late(request: Any) -> Any:
+        await coordinator._net.sleep(0.8)
+        response = await send(request, node_id=coordinator.coordinator_id)
+        loop.call_soon_threadsafe(answered.set)
+        return response
+
+    def sending(request: Any, **settings: Any) -> Any:
+        if type(request).__name__ == "SyncGroupRequest" and not answered.is_set():
+            return coordinator._manager.call_soon(late, request)
+        return send(request, **settings)
+
+    monkeypatch.setattr(coordinator._manager, "send", sending)
+    coordinator._assignment_snapshot = {}  # as if the topic had been unknown when it was assigned
+    await answered.wait()
+    await log.reader(topic, [topic], other)
+    await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])

@@ -16,6 +16,9 @@ from bufferproxy.log.kafka.pump import Pump
 
 logger = logging.getLogger(__name__)
 
+JOIN = 1.0
+"""Seconds that one poll waits for a join of the group: one that ends between two polls is made again."""
+
 
 class Poller(threading.Thread):
     """Polls until it is told to stop, then closes the consumer. `between` runs on it at least every POLL
@@ -43,7 +46,7 @@ class Poller(threading.Thread):
         self.pump.start()
         while not self._stopping.is_set():
             try:
-                self._consumer.poll(timeout_ms=int(POLL * 1000))
+                self._consumer.poll(timeout_ms=int(JOIN * 1000))
             # RuntimeError: the client's I/O loop has crashed. LogError: `between` could not ask Kafka.
             except (KafkaError, LogError, OSError, RuntimeError) as error:
                 if self._stopping.is_set():

@@ -89,6 +89,7 @@ class KafkaReader(LogReader):
             kafka_client=self._client_of,
             partition_assignment_strategy=[CooperativeRanges(lambda: tuple(self._owned))],
         )
+        _finish_every_join(self._consumer._coordinator)
         self._commits = Commits(self._consumer, self._leases)
         self._poller = Poller(self._consumer, self._feed, between=self._begin_leases)
         with ours("joining the group"):
@@ -253,3 +254,12 @@ class KafkaReader(LogReader):
         for partition in partitions:
             self._leases.pop(partition, None)
             self._paused.discard(partition)
+
+
+def _finish_every_join(coordinator: Any) -> None:
+    """kafka-python 3.0.12 asks in each poll whether to join, also while it joins. When it leads the group and
+    joins because a topic was made or grew, the answer is no from the moment that it has made the assignment:
+    a poll that ran out before the broker's answer is followed by none that takes it. The member then holds
+    nothing and sends no heartbeats, for ever, and says nothing."""
+    asks = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: coordinator.rejoining or asks()
