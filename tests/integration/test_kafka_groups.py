@@ -10,13 +10,14 @@ import pytest
 from kafka import KafkaAdminClient
 
 from bufferproxy.clock import SystemClock
+from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import Keep, Topic
 from bufferproxy.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from bufferproxy.records import Entry, Partition
 from bufferproxy.testing.log_world import Holding, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from bufferproxy.log.contract import LogReader
     from bufferproxy.records import Record
@@ -219,7 +220,7 @@ async def test_a_full_feed_stops_fetching_but_not_the_membership(log: KafkaLog, 
     # The rebalance needs the first one's poll thread, whose feed is full: nobody fetches.
     await log.reader(topic, [topic], other)
     await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])
-    assert reader._feed._offered_bytes < 40_000_000
+    assert reader.inner._feed._offered_bytes < 40_000_000
     taken = 0
     while taken < 80 and partition in holding.leases:
         taken += len(await reader.fetch())
@@ -235,7 +236,7 @@ async def test_a_join_that_takes_longer_than_a_poll_is_finished(
     holding, other = Holding(), Holding()
     reader = await log.reader(topic, [topic], holding)
     await holding.until(lambda: len(holding.leases) == PARTITIONS)
-    coordinator, loop = reader._consumer._coordinator, asyncio.get_running_loop()
+    coordinator, loop = reader.inner._consumer._coordinator, asyncio.get_running_loop()
     send, answered = coordinator._manager.send, asyncio.Event()
 
     async def late(request: Any) -> Any:
@@ -254,3 +255,33 @@ async def test_a_join_that_takes_longer_than_a_poll_is_finished(
     await answered.wait()
     await log.reader(topic, [topic], other)
     await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])
+
+
+async def test_a_reader_that_is_stuck_is_replaced(
+    log: KafkaLog, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bufferproxy.log.kafka.watch.STUCK", 1.0)
+    monkeypatch.setattr("bufferproxy.log.kafka.watchdog.EVERY", 0.2)
+    partition, holding = Partition(topic, 0), Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    former = holding.leases[partition]
+    await log.append(partition, Entry(None, b"before", ()))
+    (before,) = await reader.fetch()
+    await reader.commit({partition: (former.epoch, reader.after(before))})
+    reader.inner._poller.pump.stopped = True  # whatever the reason: nothing comes any more
+    await log.append(partition, Entry(None, b"after", ()))
+    await holding.until(lambda: "lost" in holding.calls)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    (after,) = await _fetched(reader)
+    assert after.value == b"after"
+    assert f"nothing came of 1 records of {partition}" in caplog.text
+    await reader.commit({partition: (holding.leases[partition].epoch, reader.after(after))})
+
+
+async def _fetched(reader: LogReader) -> Sequence[Record]:
+    while True:
+        try:
+            return await reader.fetch()
+        except LogUnavailable:  # of the reader that was given up
+            await asyncio.sleep(0)

@@ -56,6 +56,11 @@ class Feed:
 
     # --- the loop -----------------------------------------------------------------------------------------
 
+    @property
+    def empty(self) -> bool:
+        """Whatever was offered is taken."""
+        return self._offered == self._taken
+
     def _arrive(self, records: Sequence[Record], size: int) -> None:
         self._ready.append((records, size))
         self._failure = None

@@ -31,10 +31,13 @@ from bufferproxy.log.kafka.commits import Commits
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.options import Clients, ours
 from bufferproxy.log.kafka.poller import Poller
+from bufferproxy.log.kafka.watch import Seen
 from bufferproxy.records import Partition, Record
 
 logger = logging.getLogger(__name__)
 
+GIVE_UP = 5.0
+"""Seconds that the threads of a stuck reader are given to end."""
 ASK = 5.0
 """Seconds that the questions at the beginning of a lease may take."""
 
@@ -143,6 +146,17 @@ class KafkaReader(LogReader):
             # kafka-python sends no LeaveGroup for a static member: others would wait for its session.
             await asyncio.to_thread(self._clients.expel, self.group, instance)
 
+    async def give_up(self) -> None:
+        """For one that is stuck: lets go of everything at once, whether or not its threads ever end."""
+        held = set(self._leases)
+        self.closed = True
+        self._leases.clear()
+        self._listener.lost(held)
+        self._poller.stop()
+        for revoke in self._revokes:
+            revoke.cancel()
+        await asyncio.to_thread(self._poller.join, GIVE_UP)
+
     async def end(self, *, abandon: bool = False) -> None:
         if not self.closed:
             self.closed = True
@@ -156,6 +170,16 @@ class KafkaReader(LogReader):
     def settled(self) -> dict[Partition, int]:
         """The next offset of each partition that is held: what lies below is done with."""
         return {partition: self._commits.done(partition) for partition in self._leases}
+
+    def seen(self) -> Seen:
+        """For the watchdog. Asks neither the broker nor the I/O thread."""
+        coordinator = self._consumer._coordinator
+        reading = {}
+        for partition in self._leases.keys() - self._paused:
+            state = self._consumer._subscription.assignment.get(TopicPartition(*partition))
+            if state is not None and state.position is not None:
+                reading[partition] = state.position.offset
+        return Seen(coordinator.stable(), coordinator._heartbeat_enabled, self._feed.empty, reading)
 
     def __repr__(self) -> str:
         held = f"{len(self._leases)} leases, {len(self._paused)} paused"
