@@ -26,7 +26,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLarg
 from kafka.protocol.producer import ProduceRequest
 
 from bufferproxy.clock import Clock
-from bufferproxy.errors import AppendRefused, AppendUncertain, LogError, LogUnavailable
+from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, LogError, LogUnavailable
 from bufferproxy.log.contract import Appended, Done
 from bufferproxy.log.kafka.client import Client
 from bufferproxy.log.kafka.options import DELIVERY, Clients, describe, ours
@@ -160,7 +160,7 @@ class _Submitted:
     def _meaning(self, error: Exception) -> AppendRefused | AppendUncertain:
         said = f"{self.partition}: {describe(error)}"
         if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
-            return AppendRefused(said)
+            return AppendTooLarge(said)
         if self.life.client.sends.get(self.partition, 0) == self.sends:
             return AppendRefused(f"{said} (never sent)")
         return AppendUncertain(said)
@@ -207,7 +207,7 @@ class Producer:
         life = self._life
         refusal = self._refusal(partition, entry, size)
         if refusal is not None or life is None:
-            done(AppendRefused(refusal or "Kafka cannot be written to now"))
+            done(refusal or AppendRefused("Kafka cannot be written to now"))
             return
         submitted = _Submitted(self, life, partition, done, size)
         # In a compact topic a record without headers and value stands for the absence of its key.
@@ -245,20 +245,22 @@ class Producer:
         if self._life is not None:  # replaced meanwhile
             self._life.client.wake_if_wanted()
 
-    def _refusal(self, partition: Partition, entry: Entry, size: int) -> str | None:
+    def _refusal(self, partition: Partition, entry: Entry, size: int) -> AppendRefused | None:
         known = self.topics.get(partition.topic)
         if known is None or not 0 <= partition.number < known.partitions:
-            return f"there is no {partition}"
+            return AppendRefused(f"there is no {partition}")
         if size > known.max_bytes:
-            return f"{size} bytes are more than the {known.max_bytes} that {partition.topic} takes"
+            return AppendTooLarge(
+                f"{size} bytes are more than the {known.max_bytes} that {partition.topic} takes"
+            )
         if self._closed:
-            return "the log is closed"
+            return AppendRefused("the log is closed")
         if known.compact and entry.key is None:
-            return f"{partition.topic} is compact: a record needs a key"
+            return AppendRefused(f"{partition.topic} is compact: a record needs a key")
         if self._bytes + size > self._budget:
-            return f"{self._bytes} bytes wait for Kafka's answer: that is the limit"
+            return AppendRefused(f"{self._bytes} bytes wait for Kafka's answer: that is the limit")
         if self._outstanding and self.clock.now() - self._answered_at > STALLED:
-            return f"Kafka has not answered for {STALLED:g} s"
+            return AppendRefused(f"Kafka has not answered for {STALLED:g} s")
         return None
 
     # --- answers ----------------------------------------------------------------------------------------
