@@ -9,7 +9,8 @@ BufferproxyError
 ├── EnvelopeError               a record that cannot be understood: quarantined, never skipped
 └── LogError                    the durable log
     ├── AppendRefused           certainly not stored
-    │   └── StorageFull         ... because the disk is full
+    │   ├── StorageFull         ... because the disk is full
+    │   └── AppendTooLarge      ... because it is larger than its topic takes: it never will be
     ├── AppendUncertain         may be stored
     ├── LogUnavailable          a read, a commit or a ping could not be done now
     └── LogUnusable             cannot be opened: held, corrupt, newer, or its topics are wrong
@@ -64,6 +65,10 @@ class AppendRefused(LogError):
 
 class StorageFull(AppendRefused):
     pass
+
+
+class AppendTooLarge(AppendRefused):
+    """The same entry will be refused again: trying again is useless, unlike after every other refusal."""
 
 
 class AppendUncertain(LogError):

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from bufferproxy.clock import Clock, SystemClock
-from bufferproxy.errors import AppendRefused, LogUnavailable, LogUnusable
+from bufferproxy.errors import AppendRefused, AppendTooLarge, LogUnavailable, LogUnusable
 from bufferproxy.log.contract import (
     Appended,
     Done,
@@ -82,7 +82,7 @@ class MemoryLog(Log):
         elif topic is None or partition not in self._memory.partitions:
             done(AppendRefused(f"{partition} does not exist"))
         elif _size(entry) > topic.max_bytes:
-            done(AppendRefused(f"{_size(entry)} bytes are more than the {topic.max_bytes} of {topic.name}"))
+            done(AppendTooLarge(f"{_size(entry)} bytes are more than the {topic.max_bytes} of {topic.name}"))
         else:
             if not self._submitted:
                 asyncio.get_running_loop().call_soon(self._flush)

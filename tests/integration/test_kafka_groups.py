@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaAdminClient
 
 from bufferproxy.clock import SystemClock
+from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import Keep, Topic
 from bufferproxy.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from bufferproxy.records import Entry, Partition
 from bufferproxy.testing.log_world import Holding, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from bufferproxy.log.contract import LogReader
     from bufferproxy.records import Record
@@ -219,8 +220,68 @@ async def test_a_full_feed_stops_fetching_but_not_the_membership(log: KafkaLog, 
     # The rebalance needs the first one's poll thread, whose feed is full: nobody fetches.
     await log.reader(topic, [topic], other)
     await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])
-    assert reader._feed._offered_bytes < 40_000_000
+    assert reader.inner._feed._offered_bytes < 40_000_000
     taken = 0
     while taken < 80 and partition in holding.leases:
         taken += len(await reader.fetch())
     assert taken in (0, 80)
+
+
+async def test_a_join_that_takes_longer_than_a_poll_is_finished(
+    log: KafkaLog, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader joins again because of new metadata, makes the assignment, and its poll runs out before the
+    broker has answered that."""
+    monkeypatch.setattr("bufferproxy.log.kafka.poller.JOIN", 0.2)
+    holding, other = Holding(), Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    coordinator, loop = reader.inner._consumer._coordinator, asyncio.get_running_loop()
+    send, answered = coordinator._manager.send, asyncio.Event()
+
+    async def late(request: Any) -> Any:
+        await coordinator._net.sleep(0.8)
+        response = await send(request, node_id=coordinator.coordinator_id)
+        loop.call_soon_threadsafe(answered.set)
+        return response
+
+    def sending(request: Any, **settings: Any) -> Any:
+        if type(request).__name__ == "SyncGroupRequest" and not answered.is_set():
+            return coordinator._manager.call_soon(late, request)
+        return send(request, **settings)
+
+    monkeypatch.setattr(coordinator._manager, "send", sending)
+    coordinator._assignment_snapshot = {}  # as if the topic had been unknown when it was assigned
+    await answered.wait()
+    await log.reader(topic, [topic], other)
+    await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])
+
+
+async def test_a_reader_that_is_stuck_is_replaced(
+    log: KafkaLog, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bufferproxy.log.kafka.watch.STUCK", 1.0)
+    monkeypatch.setattr("bufferproxy.log.kafka.watchdog.EVERY", 0.2)
+    partition, holding = Partition(topic, 0), Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    former = holding.leases[partition]
+    await log.append(partition, Entry(None, b"before", ()))
+    (before,) = await reader.fetch()
+    await reader.commit({partition: (former.epoch, reader.after(before))})
+    reader.inner._poller.pump.stopped = True  # whatever the reason: nothing comes any more
+    await log.append(partition, Entry(None, b"after", ()))
+    await holding.until(lambda: "lost" in holding.calls)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    (after,) = await _fetched(reader)
+    assert after.value == b"after"
+    assert f"nothing came of 1 records of {partition}" in caplog.text
+    await reader.commit({partition: (holding.leases[partition].epoch, reader.after(after))})
+
+
+async def _fetched(reader: LogReader) -> Sequence[Record]:
+    while True:
+        try:
+            return await reader.fetch()
+        except LogUnavailable:  # of the reader that was given up
+            await asyncio.sleep(0)

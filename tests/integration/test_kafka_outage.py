@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bufferproxy.clock import SystemClock
-from bufferproxy.errors import AppendRefused, AppendUncertain, LogUnavailable
+from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, LogUnavailable
 from bufferproxy.log.contract import Appended, Keep, Topic
 from bufferproxy.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from bufferproxy.log.kafka.producer import Known
@@ -226,7 +226,7 @@ async def test_a_record_that_the_broker_finds_too_large_is_refused_and_the_next_
     """The topic's own limit was lowered behind our back: kafka-python's producer does not survive that."""
     partition = Partition(TOPIC, 0)
     log._producer.topics[TOPIC] = Known(2, 8 << 20, compact=False)
-    with pytest.raises(AppendRefused):
+    with pytest.raises(AppendTooLarge):
         await log.append(partition, Entry(None, bytes(4 << 20), ()))
     caller = Caller(log, partition)
     async with asyncio.timeout(20):

@@ -2,9 +2,12 @@
 
 options.py    settings for the three kinds of client, and how foreign errors become ours
 producer.py   submit: records out, answers back to the loop in batches
-feed.py       records from a poll thread to the loop, bounded
-poller.py     the thread that polls a consumer, and nothing else
+client.py     the network client of all of them
+feed.py       records from an I/O thread to the loop, bounded
+pump.py       fetches, on the I/O thread of a consumer
+poller.py     the thread that polls a consumer, for its group's sake
 reader.py     a member of a group: leases, commits, pause; assignor.py says who gets what
+watchdog.py   a reader that is replaced when it is stuck; watch.py decides that
 tail.py       partitions without a group
 topics.py     make, describe, trim, measure
 log.py        all of it as one `Log`

@@ -1,9 +1,8 @@
-"""Records from a poll thread to the loop: bounded in bytes and number, handed over in whole batches."""
+"""Records from an I/O thread to the loop: bounded in bytes and number, handed over in whole batches."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -12,12 +11,12 @@ from bufferproxy.errors import LogUnavailable
 from bufferproxy.records import Partition, Record
 
 BYTES = 16 << 20
-"""Bytes of fetched records that wait for the loop, before the poll thread stops asking for more."""
+"""Bytes of fetched records that wait for the loop, before no more are asked for."""
 RECORDS = 8000
 
 
 class Feed:
-    """`offer`, `wait_for_room` and `full` belong to the poll thread, `post` to any, the rest to the loop."""
+    """`offer` and `full_until` belong to the I/O thread, `post` to any, the rest to the loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -28,18 +27,19 @@ class Feed:
         # Each of the four counters has one writer, so that no thread can undo another's addition.
         self._offered = self._offered_bytes = 0
         self._taken = self._taken_bytes = 0
-        self._room = threading.Event()
+        self._tell: Callable[[], object] | None = None
 
-    # --- the poll thread ----------------------------------------------------------------------------------
+    # --- the I/O thread -----------------------------------------------------------------------------------
 
     @property
     def full(self) -> bool:
         return self._offered_bytes - self._taken_bytes >= BYTES or self._offered - self._taken >= RECORDS
 
-    def wait_for_room(self, seconds: float) -> None:
-        self._room.clear()
+    def full_until(self, tell: Callable[[], object]) -> bool:
+        """Whether it is full; then `tell` is called, once, when there is room (on the loop)."""
         if self.full:
-            self._room.wait(seconds)
+            self._tell = tell
+        return self.full  # again: what was taken before `tell` was there told nobody
 
     def offer(self, records: Sequence[Record], size: int) -> None:
         self._offered += len(records)
@@ -55,6 +55,11 @@ class Feed:
         return True
 
     # --- the loop -----------------------------------------------------------------------------------------
+
+    @property
+    def empty(self) -> bool:
+        """Whatever was offered is taken."""
+        return self._offered == self._taken
 
     def _arrive(self, records: Sequence[Record], size: int) -> None:
         self._ready.append((records, size))
@@ -94,17 +99,18 @@ class Feed:
         self._closed = True
         self._ready.clear()
         self._arrived.set()
-        self._room.set()
 
     def _took(self, records: int, size: int) -> None:
         self._taken += records
         self._taken_bytes += size
-        # At half, not at the last record: the poll thread needs a moment to come back.
+        # At half, not at the last record: the I/O thread needs a moment to come back.
         if (
-            self._offered_bytes - self._taken_bytes <= BYTES // 2
+            self._tell is not None
+            and self._offered_bytes - self._taken_bytes <= BYTES // 2
             and self._offered - self._taken <= RECORDS // 2
         ):
-            self._room.set()
+            tell, self._tell = self._tell, None
+            tell()
 
     def __repr__(self) -> str:
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -19,6 +19,7 @@ from bufferproxy.log.kafka.reader import KafkaReader
 from bufferproxy.log.kafka.sight import Sight
 from bufferproxy.log.kafka.tail import KafkaTail
 from bufferproxy.log.kafka.topics import Topics
+from bufferproxy.log.kafka.watchdog import WatchedReader
 from bufferproxy.records import Entry, Partition, Position, Record
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class KafkaLog(Log):
         self._topics = topics
         self._clock = clock
         self._known: dict[str, Topic] = {}
-        self._readers: list[KafkaReader] = []
+        self._readers: list[WatchedReader] = []
         self._tails: list[KafkaTail] = []
         self._sight = Sight(clients, clock)
         # Threads of their own: however many wait for an answer to be read, a ping need not wait for them.
@@ -102,8 +103,14 @@ class KafkaLog(Log):
         """What is wrong with the topics as they are, a line each."""
         return await self._patiently(partial(self._topics.describe, topics))
 
-    async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> KafkaReader:
-        reader = await KafkaReader.open(self._clients, group, topics, listener)
+    async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> WatchedReader:
+        def open_() -> Awaitable[KafkaReader]:
+            return KafkaReader.open(self._clients, group, topics, listener)
+
+        async def ends(partitions: Collection[Partition]) -> Mapping[Partition, int]:
+            return await asyncio.to_thread(self._topics.ends, partitions)
+
+        reader = WatchedReader(await open_(), open_, ends, self._clock)
         self._readers = [*(r for r in self._readers if not r.closed), reader]
         return reader
 
@@ -160,12 +167,9 @@ class KafkaLog(Log):
             stack.push_async_callback(asyncio.to_thread, self._topics.close)
             stack.push_async_callback(asyncio.to_thread, self._sight.close)
             stack.push_async_callback(self._producer.abandon if abandon else self._producer.close)
-            polling: list[KafkaTail | KafkaReader] = [*self._tails, *self._readers]
+            polling: list[KafkaTail | WatchedReader] = [*self._tails, *self._readers]
             for each in polling:
-                if abandon:
-                    stack.push_async_callback(each.end, abandon=True)
-                else:
-                    stack.push_async_callback(each.close)
+                stack.push_async_callback(each.abandon if abandon else each.close)
 
     def __repr__(self) -> str:
         return f"<KafkaLog {self._clients.brokers} {self._producer!r} {self._readers!r} {self._tails!r}>"

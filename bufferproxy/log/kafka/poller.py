@@ -1,58 +1,53 @@
-"""The thread that polls one consumer. It waits for nothing but Kafka and room in its feed."""
+"""The thread that polls one consumer: for its group's sake, its records come through a `Pump`."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import Cancelled, KafkaError
 
 from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.options import POLL, describe
-from bufferproxy.records import Partition, Record
+from bufferproxy.log.kafka.pump import Pump
 
 logger = logging.getLogger(__name__)
 
+JOIN = 1.0
+"""Seconds that one poll waits for a join of the group: one that ends between two polls is made again."""
+
 
 class Poller(threading.Thread):
-    """Polls until it is told to stop, then closes the consumer.
+    """Polls until it is told to stop, then closes the consumer. `between` runs on it at least every POLL
+    seconds, and right after a rebalance."""
 
-    `before` runs on the thread before each poll; `paused` names what shall stay paused when a full feed has
-    room again. `held` guards the paused flags against the loop, which sets them too.
-    """
-
-    def __init__(
-        self,
-        consumer: Any,
-        feed: Feed,
-        *,
-        before: Callable[[], None] = lambda: None,
-        paused: Callable[[TopicPartition], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, consumer: Any, feed: Feed, *, between: Callable[[], None] = lambda: None) -> None:
         super().__init__(name="bufferproxy-poll", daemon=True)
-        self.held = threading.Lock()
+        self.pump = Pump(consumer, feed)
         self._consumer = consumer
         self._feed = feed
-        self._before = before
-        self._paused = paused
+        self._between = between
         self._stopping = threading.Event()
         self._abandoned = False
+        # What `poll` does last: here it would fetch.
+        consumer._fetcher.fetch_records = self._rest
 
     def stop(self, *, abandon: bool = False) -> None:
         """`abandon`: as a crash would, without leaving the group."""
         self._abandoned = abandon
+        self.pump.stopped = True
         self._stopping.set()
         self._feed.close()
 
     def run(self) -> None:
+        self.pump.start()
         while not self._stopping.is_set():
             try:
-                self._turn()
-            # RuntimeError: the client's I/O loop has crashed. LogError: `before` could not ask Kafka.
+                self._consumer.poll(timeout_ms=int(JOIN * 1000))
+            # RuntimeError: the client's I/O loop has crashed. LogError: `between` could not ask Kafka.
             except (KafkaError, LogError, OSError, RuntimeError) as error:
                 if self._stopping.is_set():
                     break
@@ -66,39 +61,14 @@ class Poller(threading.Thread):
                 break
         self._end()
 
-    def _turn(self) -> None:
-        self._before()
-        self._feed.wait_for_room(POLL)
-        if self._feed.full:
-            self._poll_without_records()
-            return
-        self._let_parked_records_in()
-        polled = self._consumer.poll(timeout_ms=int(POLL * 1000))
-        if polled and not self._stopping.is_set():
-            self._feed.offer(*converted(polled))
-
-    def _let_parked_records_in(self) -> None:
-        """kafka-python 3.0.12 sets fetched records of a paused partition aside, and takes them back when the
-        slot for what is read next is None. But once used the slot keeps what is used up: then a partition
-        that was resumed is neither read on nor fetched again, for ever. So empty the slot. It belongs to the
-        thread that polls, which is this one."""
-        fetcher = self._consumer._fetcher
-        if not fetcher._next_partition_records:
-            fetcher._next_partition_records = None
-
-    def _poll_without_records(self) -> None:
-        """Takes part in rebalances while there is no room: that happens in `poll` only."""
-        with self.held:
-            reading = self._consumer.assignment() - self._consumer.paused()
-            self._consumer.pause(*reading)
-        try:
-            self._consumer.poll(timeout_ms=int(POLL * 1000))
-        finally:
-            with self.held:
-                still = reading & self._consumer.assignment()
-                self._consumer.resume(*[partition for partition in still if not self._paused(partition)])
+    def _rest(self, *_: object, timeout_ms: float, **__: object) -> tuple[dict[Any, Any], bool]:
+        self._between()
+        if self._stopping.wait(min(timeout_ms / 1000, POLL)):
+            raise Cancelled("closing")
+        return {}, False
 
     def _end(self) -> None:
+        self.pump.stopped = True
         try:
             if self._abandoned:
                 self._consumer._client.close()
@@ -107,21 +77,3 @@ class Poller(threading.Thread):
                 self._consumer.close(autocommit=False, timeout_ms=2000)
         except (KafkaError, OSError, RuntimeError) as error:
             logger.warning("a consumer did not close in order: %s", describe(error))
-
-
-def converted(polled: Mapping[Any, Sequence[Any]]) -> tuple[list[Record], int]:
-    """Kafka's records as ours, and the bytes they take."""
-    records: list[Record] = []
-    size = 0
-    for place, batch in polled.items():
-        partition = Partition(place.topic, place.partition)
-        for one in batch:
-            value = one.value
-            if value is None:  # a tombstone
-                value = b""
-            size += len(value)
-            records.append(
-                Record(partition, one.offset, one.key, value, tuple(one.headers), one.timestamp / 1000)
-            )
-    # Headers and objects: measured at 200 to 400 bytes a record in CPython 3.11.
-    return records, size + 512 * len(records)

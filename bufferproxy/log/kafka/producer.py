@@ -23,12 +23,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
-from kafka.net.compat import KafkaNetClient
 from kafka.protocol.producer import ProduceRequest
 
 from bufferproxy.clock import Clock
-from bufferproxy.errors import AppendRefused, AppendUncertain, LogError, LogUnavailable
+from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, LogError, LogUnavailable
 from bufferproxy.log.contract import Appended, Done
+from bufferproxy.log.kafka.client import Client
 from bufferproxy.log.kafka.options import DELIVERY, Clients, describe, ours
 from bufferproxy.records import Entry, Partition, Position
 
@@ -40,6 +40,9 @@ STALLED = 3.0
 """Seconds without any answer, with records outstanding, after which new ones are refused at once."""
 OVERDUE = DELIVERY + 1.0
 """Seconds after which an undecided record is given up and the producer replaced."""
+IN_FLIGHT = 2
+"""Requests under way to one broker. What is submitted meanwhile goes with the next one: so batches grow with
+the load, and nothing needs to linger."""
 OVERHEAD = 128
 """Bytes of a record beside key, value and headers, at most, batch header included; 16 more a header."""
 
@@ -54,7 +57,7 @@ class Known(NamedTuple):
     compact: bool
 
 
-class _Client(KafkaNetClient):  # type: ignore[misc]
+class _Client(Client):
     """Counts the produce requests that left for each partition (case 2 above), and keeps wake-ups back while
     the loop submits: `send` wakes the sender thread for every new batch, and each time the loop loses the
     interpreter to it. Measured: a third of all time. One wake-up for a turn of the loop does."""
@@ -82,6 +85,15 @@ class _Client(KafkaNetClient):  # type: ignore[misc]
                 for partition in topic.partition_data:
                     self.sends[topic.name, partition.index] += 1
         return super().send(node_id, request, **settings)
+
+    def is_ready(self, node_id: Any) -> bool:
+        return self.in_flight_request_count(node_id) < IN_FLIGHT and bool(super().is_ready(node_id))
+
+    def connection_delay(self, node_id: Any) -> float:
+        """The sender waits this long, as milliseconds, for a node that is not ready. One that only has enough
+        to do ends the wait with its answer; with the library's 0 the sender would spin until then."""
+        busy = self.in_flight_request_count(node_id) >= IN_FLIGHT
+        return 100.0 if busy else float(super().connection_delay(node_id))
 
 
 class _Life:
@@ -148,7 +160,7 @@ class _Submitted:
     def _meaning(self, error: Exception) -> AppendRefused | AppendUncertain:
         said = f"{self.partition}: {describe(error)}"
         if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
-            return AppendRefused(said)
+            return AppendTooLarge(said)
         if self.life.client.sends.get(self.partition, 0) == self.sends:
             return AppendRefused(f"{said} (never sent)")
         return AppendUncertain(said)
@@ -195,7 +207,7 @@ class Producer:
         life = self._life
         refusal = self._refusal(partition, entry, size)
         if refusal is not None or life is None:
-            done(AppendRefused(refusal or "Kafka cannot be written to now"))
+            done(refusal or AppendRefused("Kafka cannot be written to now"))
             return
         submitted = _Submitted(self, life, partition, done, size)
         # In a compact topic a record without headers and value stands for the absence of its key.
@@ -233,20 +245,22 @@ class Producer:
         if self._life is not None:  # replaced meanwhile
             self._life.client.wake_if_wanted()
 
-    def _refusal(self, partition: Partition, entry: Entry, size: int) -> str | None:
+    def _refusal(self, partition: Partition, entry: Entry, size: int) -> AppendRefused | None:
         known = self.topics.get(partition.topic)
         if known is None or not 0 <= partition.number < known.partitions:
-            return f"there is no {partition}"
+            return AppendRefused(f"there is no {partition}")
         if size > known.max_bytes:
-            return f"{size} bytes are more than the {known.max_bytes} that {partition.topic} takes"
+            return AppendTooLarge(
+                f"{size} bytes are more than the {known.max_bytes} that {partition.topic} takes"
+            )
         if self._closed:
-            return "the log is closed"
+            return AppendRefused("the log is closed")
         if known.compact and entry.key is None:
-            return f"{partition.topic} is compact: a record needs a key"
+            return AppendRefused(f"{partition.topic} is compact: a record needs a key")
         if self._bytes + size > self._budget:
-            return f"{self._bytes} bytes wait for Kafka's answer: that is the limit"
+            return AppendRefused(f"{self._bytes} bytes wait for Kafka's answer: that is the limit")
         if self._outstanding and self.clock.now() - self._answered_at > STALLED:
-            return f"Kafka has not answered for {STALLED:g} s"
+            return AppendRefused(f"Kafka has not answered for {STALLED:g} s")
         return None
 
     # --- answers ----------------------------------------------------------------------------------------

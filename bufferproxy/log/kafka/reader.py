@@ -1,8 +1,8 @@
 """A member of a group. Three threads meet here:
 
 - the loop: `fetch`, `commit`, `pause`, and the listener's calls;
-- the poll thread (poller.py): asks for records, takes part in rebalances, begins leases;
-- kafka-python's I/O thread: heartbeats, and the rebalance callbacks of `_Rebalances`.
+- the poll thread (poller.py): takes part in rebalances, begins leases;
+- kafka-python's I/O thread: heartbeats, the rebalance callbacks of `_Rebalances`, and records (pump.py).
 
 A lease begins on the poll thread, between two polls: the partition was paused when it was assigned, its
 committed offset is asked for, its position set there, `granted` posted, and only then do its records flow.
@@ -15,25 +15,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kafka import TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.future import Future
-from kafka.net.compat import KafkaNetClient
 
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import NO_MARKS, Lease, LeaseListener, LogReader
 from bufferproxy.log.kafka.assignor import CooperativeRanges
+from bufferproxy.log.kafka.client import Client
 from bufferproxy.log.kafka.commits import Commits
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.options import Clients, ours
 from bufferproxy.log.kafka.poller import Poller
+from bufferproxy.log.kafka.watch import Seen
 from bufferproxy.records import Partition, Record
 
 logger = logging.getLogger(__name__)
 
+GIVE_UP = 5.0
+"""Seconds that the threads of a stuck reader are given to end."""
 ASK = 5.0
 """Seconds that the questions at the beginning of a lease may take."""
 
@@ -67,6 +71,8 @@ class KafkaReader(LogReader):
         self._leases: dict[Partition, Lease] = {}
         self._revokes: set[asyncio.Task[None]] = set()
         self.closed = False
+        self._assigning = threading.Lock()
+        """Between an assignment, which pauses, and the begin of a lease, which resumes."""
         # What follows belongs to the I/O thread while the poll thread polls, and to the poll thread between.
         self._owned: set[TopicPartition] = set()
         self._fresh: set[TopicPartition] = set()
@@ -86,16 +92,15 @@ class KafkaReader(LogReader):
             kafka_client=self._client_of,
             partition_assignment_strategy=[CooperativeRanges(lambda: tuple(self._owned))],
         )
+        _finish_every_join(self._consumer._coordinator)
         self._commits = Commits(self._consumer, self._leases)
-        self._poller = Poller(
-            self._consumer, self._feed, before=self._begin_leases, paused=self._stays_paused
-        )
+        self._poller = Poller(self._consumer, self._feed, between=self._begin_leases)
         with ours("joining the group"):
             self._consumer.subscribe(list(self._topics), listener=_Rebalances(self))
         self._poller.start()
 
-    def _client_of(self, **settings: Any) -> KafkaNetClient:
-        self._client = KafkaNetClient(**settings)
+    def _client_of(self, **settings: Any) -> Client:
+        self._client = Client(**settings)
         return self._client
 
     # --- LogReader, on the loop ---------------------------------------------------------------------------
@@ -114,18 +119,18 @@ class KafkaReader(LogReader):
         return await self._commits.commit(offsets, marks)
 
     def pause(self, partition: Partition) -> None:
-        with self._poller.held:
-            self._paused.add(partition)
-            if partition in self._leases:
-                self._flag(self._consumer.pause, partition)
+        self._paused.add(partition)
+        self._flag(self._consumer.pause, partition)
 
     def resume(self, partition: Partition) -> None:
-        with self._poller.held:
-            self._paused.discard(partition)
-            if partition in self._leases:
-                self._flag(self._consumer.resume, partition)
+        self._paused.discard(partition)
+        self._flag(self._consumer.resume, partition)
+        self._poller.pump.resumed()
 
     def _flag(self, change: Any, partition: Partition) -> None:
+        self._poller.pump.hurried = bool(self._paused)
+        if partition not in self._leases:
+            return
         try:
             change(TopicPartition(*partition))
         except KeyError:  # taken away this moment; the loop is about to hear of it
@@ -143,6 +148,17 @@ class KafkaReader(LogReader):
             # kafka-python sends no LeaveGroup for a static member: others would wait for its session.
             await asyncio.to_thread(self._clients.expel, self.group, instance)
 
+    async def give_up(self) -> None:
+        """For one that is stuck: lets go of everything at once, whether or not its threads ever end."""
+        held = set(self._leases)
+        self.closed = True
+        self._leases.clear()
+        self._listener.lost(held)
+        self._poller.stop()
+        for revoke in self._revokes:
+            revoke.cancel()
+        await asyncio.to_thread(self._poller.join, GIVE_UP)
+
     async def end(self, *, abandon: bool = False) -> None:
         if not self.closed:
             self.closed = True
@@ -157,6 +173,16 @@ class KafkaReader(LogReader):
         """The next offset of each partition that is held: what lies below is done with."""
         return {partition: self._commits.done(partition) for partition in self._leases}
 
+    def seen(self) -> Seen:
+        """For the watchdog. Asks neither the broker nor the I/O thread."""
+        coordinator = self._consumer._coordinator
+        reading = {}
+        for partition in self._leases.keys() - self._paused:
+            state = self._consumer._subscription.assignment.get(TopicPartition(*partition))
+            if state is not None and state.position is not None:
+                reading[partition] = state.position.offset
+        return Seen(coordinator.stable(), coordinator._heartbeat_enabled, self._feed.empty, reading)
+
     def __repr__(self) -> str:
         held = f"{len(self._leases)} leases, {len(self._paused)} paused"
         return f"<KafkaReader {self.group} {held} {self._feed!r}>"
@@ -165,9 +191,10 @@ class KafkaReader(LogReader):
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """On the I/O thread, within a poll: nothing of these may come before their lease has begun."""
-        self._consumer.pause(*partitions)
+        with self._assigning:
+            self._consumer.pause(*partitions)
+            self._fresh |= set(partitions)
         self._owned |= set(partitions)
-        self._fresh |= set(partitions)
         self._epoch = self._consumer.group_metadata().generation_id
 
     def _begin_leases(self) -> None:
@@ -182,20 +209,21 @@ class KafkaReader(LogReader):
                 leases[place] = _lease(self._epoch, committed, starts[place])
             for place, lease in leases.items():
                 self._consumer.seek(place, lease.committed)
-        self._fresh.clear()
+        self._fresh.difference_update(fresh)
         self._feed.post(self._granted, {Partition(*place): lease for place, lease in leases.items()})
-        # Posted before the first record can be: nothing pauses these in between, for nobody knows of them.
-        self._consumer.resume(*fresh)
 
     def _granted(self, leases: dict[Partition, Lease]) -> None:
         if self.closed:
             return
         self._leases.update(leases)
         self._commits.begin(leases)
+        with self._assigning:
+            # Here, and before anybody hears of them: whoever pauses one does so afterwards. One that was
+            # lost and assigned again meanwhile waits for its next lease.
+            known = self._consumer.assignment() - self._fresh
+            self._consumer.resume(*(known & {TopicPartition(*partition) for partition in leases}))
+        self._poller.pump.wake()
         self._listener.granted(leases)
-
-    def _stays_paused(self, place: TopicPartition) -> bool:
-        return place in self._paused or place in self._fresh
 
     # --- leases end, told on the I/O thread -----------------------------------------------------------------
 
@@ -259,3 +287,12 @@ def _lease(epoch: int, committed: Any, start: int) -> Lease:
     if committed is None or committed.offset < start:
         return Lease(epoch, start)
     return Lease(epoch, committed.offset, committed.metadata or "")
+
+
+def _finish_every_join(coordinator: Any) -> None:
+    """kafka-python 3.0.12 asks in each poll whether to join, also while it joins. When it leads the group and
+    joins because a topic was made or grew, the answer is no from the moment that it has made the assignment:
+    a poll that ran out before the broker's answer is followed by none that takes it. The member then holds
+    nothing and sends no heartbeats, for ever, and says nothing."""
+    asks = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: coordinator.rejoining or asks()

@@ -10,7 +10,7 @@ from kafka import TopicPartition
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.kafka.options import POLL, Clients, ours
-from bufferproxy.log.kafka.poller import converted
+from bufferproxy.log.kafka.pump import converted
 from bufferproxy.records import Position, Record
 
 PATIENCE = 5.0

@@ -30,9 +30,12 @@ class KafkaTail(LogTail):
         return await self._feed.take()
 
     async def close(self) -> None:
-        await self.end()
+        await self._end(abandon=False)
 
-    async def end(self, *, abandon: bool = False) -> None:
+    async def abandon(self) -> None:
+        await self._end(abandon=True)
+
+    async def _end(self, *, abandon: bool) -> None:
         self.closed = True
         self._poller.stop(abandon=abandon)
         await asyncio.to_thread(self._poller.join)

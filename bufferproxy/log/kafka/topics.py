@@ -106,6 +106,15 @@ class Topics:
             lags[Partition(*place)] = lag.without(marks or "")
         return lags
 
+    def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The next offset to be written of each."""
+        if not partitions:
+            return {}
+        with ours("asking for ends"):
+            places = {TopicPartition(*partition): OffsetSpec.LATEST for partition in partitions}
+            found = self._admin.list_partition_offsets(places)
+        return {Partition(*place): at.offset for place, at in found.items()}
+
     def _sizes(self, names: Collection[str]) -> dict[TopicPartition, int]:
         """Bytes on disk, of the largest replica."""
         sizes: dict[TopicPartition, int] = {}
