@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogError, LogUnavailable
-from bufferproxy.log.contract import LogReader
+from bufferproxy.log.contract import NO_MARKS, LogReader
 from bufferproxy.log.kafka.reader import KafkaReader
 from bufferproxy.log.kafka.watch import EVERY, Watch
 from bufferproxy.records import Partition, Record
@@ -45,8 +45,10 @@ class WatchedReader(LogReader):
     def after(self, record: Record) -> int:
         return self.inner.after(record)
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> Collection[Partition]:
-        return await self.inner.commit(offsets)
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str] = NO_MARKS
+    ) -> Collection[Partition]:
+        return await self.inner.commit(offsets, marks)
 
     def pause(self, partition: Partition) -> None:
         self.inner.pause(partition)
