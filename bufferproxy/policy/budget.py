@@ -12,7 +12,7 @@ from __future__ import annotations
 from bufferproxy.policy.sliding import Sliding
 
 WINDOW = 10.0
-FLOOR = 10.0
+FLOOR = 30.0
 
 SPREAD = 1.0
 """Seconds over which what is left is handed out. Longer than a report and a grant take together (0.5 s):
