@@ -162,8 +162,9 @@ class Replica:
     async def _open_log(self, stack: AsyncExitStack) -> Log:
         settings = self.settings
         named = self.loaded.origin("worker.id").kind != "default"
-        instance = settings.worker.id if named and self.drains else None
-        log = ObservedLog(await open_log(settings, self.clock, instance), self.clock, self.events.emit)
+        instance = settings.worker.id if self.drains else None
+        opened = await open_log(settings, self.clock, instance, shared=not named)
+        log = ObservedLog(opened, self.clock, self.events.emit)
         stack.push_async_callback(log.close)
         await log.ensure(translate.topics(settings), create=settings.kafka.create_topics)
         return log

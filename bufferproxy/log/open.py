@@ -10,9 +10,10 @@ from bufferproxy.config.settings import Settings
 from bufferproxy.log.contract import Log
 
 
-async def open_log(settings: Settings, clock: Clock, instance: str | None) -> Log:
-    """`instance` names this replica among the members of its groups, when it has a name that lasts.
-    Raises LogUnusable or LogUnavailable. A backend is imported when it is used."""
+async def open_log(settings: Settings, clock: Clock, instance: str | None, *, shared: bool = False) -> Log:
+    """`instance` names this replica among the members of its groups, when it has a name that lasts; `shared`:
+    others on this host may have it too. Raises LogUnusable or LogUnavailable. A backend is imported when it
+    is used."""
     match settings.log:
         case SqliteLog(path=path):
             from bufferproxy.log.sqlite.log import open_sqlite  # noqa: PLC0415
@@ -25,6 +26,7 @@ async def open_log(settings: Settings, clock: Clock, instance: str | None) -> Lo
             options = KafkaOptions(
                 client_id=f"{kafka.prefix}-{settings.worker.id}",
                 instance_id=instance,
+                shared=shared,
                 replication=kafka.replication,
                 security=kafka.security,
                 options=kafka.options,

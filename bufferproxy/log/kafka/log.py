@@ -7,12 +7,14 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, Topic
+from bufferproxy.log.kafka.instance import Instance
 from bufferproxy.log.kafka.options import Clients, KafkaOptions, passes
 from bufferproxy.log.kafka.producer import Known, Producer
 from bufferproxy.log.kafka.reader import KafkaReader
@@ -36,24 +38,38 @@ TRIM_EVERY = 60.0
 
 async def open_kafka(brokers: str, clock: Clock, options: KafkaOptions | None = None) -> KafkaLog:
     """`brokers`: `host:port,host:port`. Raises LogUnavailable within 10 s, LogUnusable for wrong options."""
-    clients = Clients(brokers, options or KafkaOptions())
-    admin = await asyncio.to_thread(clients.admin)
-    producer = Producer(clients, clock)
-    try:
+    options = options or KafkaOptions()
+    instance = None
+    if options.instance_id is not None and options.shared:
+        instance = Instance.claim(options.instance_id, f"{options.client_id} {brokers}")
+        options = replace(options, instance_id=None if instance is None else instance.name)
+    async with contextlib.AsyncExitStack() as stack:
+        if instance is not None:
+            stack.callback(instance.close)
+        clients = Clients(brokers, options)
+        admin = await asyncio.to_thread(clients.admin)
+        stack.push_async_callback(asyncio.to_thread, admin.close)
+        producer = Producer(clients, clock)
         await producer.open()
-    except BaseException:
-        await asyncio.to_thread(admin.close)
-        raise
-    return KafkaLog(clients, producer, Topics(admin, clients.options.replication), clock)
+        stack.pop_all()
+    return KafkaLog(clients, producer, Topics(admin, options.replication), clock, instance)
 
 
 class KafkaLog(Log):
-    def __init__(self, clients: Clients, producer: Producer, topics: Topics, clock: Clock) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        producer: Producer,
+        topics: Topics,
+        clock: Clock,
+        instance: Instance | None = None,
+    ) -> None:
         self.durability = "acknowledged by all in-sync replicas of Kafka (acks=all), not fsynced by each"
         self._clients = clients
         self._producer = producer
         self._topics = topics
         self._clock = clock
+        self._instance = instance
         self._known: dict[str, Topic] = {}
         self._readers: list[WatchedReader] = []
         self._tails: list[KafkaTail] = []
@@ -162,6 +178,8 @@ class KafkaLog(Log):
     async def _end(self, *, abandon: bool) -> None:
         self._trimming.cancel()
         async with contextlib.AsyncExitStack() as stack:
+            if self._instance is not None:
+                stack.callback(self._instance.close)
             stack.callback(self._reading.shutdown, wait=False)
             stack.callback(self._pinging.shutdown, wait=False)
             stack.push_async_callback(asyncio.to_thread, self._topics.close)

@@ -69,11 +69,13 @@ class KafkaOptions:
     """How this process presents itself to Kafka.
 
     `instance_id` makes it a static member of its groups: a restart within the session keeps its partitions.
+    `shared`: other processes on this host may be given the same one, so each takes a number of its own.
     `security` and `options` are keyword arguments of kafka-python's clients; each goes to those that know it.
     """
 
     client_id: str = "bufferproxy"
     instance_id: str | None = None
+    shared: bool = False
     replication: int = 3
     security: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +104,10 @@ class Clients:
         settings = self._settings(KafkaConsumer, _CONSUMER, more)
         if group is not None:
             settings["group_id"] = group
-            settings.setdefault("heartbeat_interval_ms", max(100, settings["session_timeout_ms"] // 4))
+            # A member hears of a rebalance with its next heartbeat: the others wait for it until then.
+            settings.setdefault(
+                "heartbeat_interval_ms", max(100, min(1000, settings["session_timeout_ms"] // 4))
+            )
             if self.options.instance_id is not None:
                 settings["group_instance_id"] = self.options.instance_id
         return self._build(KafkaConsumer, settings)

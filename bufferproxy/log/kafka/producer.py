@@ -113,6 +113,8 @@ class _Life:
         the zero that stands here otherwise it fails instead."""
         self.producer.config["max_block_ms"] = 5000
         try:
+            for topic in topics:  # of all at once, or each would wait for the answer to the one before
+                self.producer._sender.add_topic(topic)
             for topic in topics:
                 self.producer.partitions_for(topic)
         finally:
