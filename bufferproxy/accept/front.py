@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.backlog import Backlog
-from bufferproxy.envelope import service_number
+from bufferproxy.envelope import DELAYED, REQUESTS, service_number
 from bufferproxy.log.partitioning import partition_for
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Partition
+from bufferproxy.records import Partition, Priority
+from bufferproxy.settle.tiers import wait_from
 
 ORDERING_KEY = b"bufferproxy-key"
 
@@ -34,11 +35,24 @@ class Terms(NamedTuple):
     order: str
     key: KeySource | None
     key_rated: bool = False
+    priority: Priority | None = None
+    """Of who says nothing. None: there is one queue, and all are normal."""
+    priority_told: bool = False
+    """Callers may say another one."""
 
     @property
     def keyed(self) -> bool:
         """Something depends on the ordering key: the order, or a rate for each key."""
         return self.order != "none" or self.key_rated
+
+
+class Place(NamedTuple):
+    """Where a request is accepted: the topic as its id says it, the partition, and, in a tier, when that is
+    waited out (ms since the epoch)."""
+
+    topic: int
+    partition: Partition
+    hop_at: int | None
 
 
 class Front:
@@ -73,6 +87,18 @@ class Front:
             return partitions[partition_for(key, len(partitions))]
         self._turn = turn = (self._turn + 1) % len(partitions)
         return partitions[turn]
+
+    def place(self, key: bytes | None, now_ms: int, due_at: int | None, expires_at: int) -> Place:
+        """What has to wait waits in the tiers, unless others of its key have to wait behind it."""
+        if due_at is None or (self.terms.order != "none" and not (key is None and self.terms.order == "key")):
+            return Place(REQUESTS, self.partition(key), None)
+        tier, hop_at = wait_from(now_ms, due_at, expires_at)
+        return Place(DELAYED, Partition(self.topics.delayed, tier), hop_at)
+
+    def topic(self, number: int) -> str | None:
+        """Where a request was accepted whose id says `number`."""
+        topics = {REQUESTS: self.topics.requests, DELAYED: self.topics.delayed}
+        return topics.get(number)
 
     def __repr__(self) -> str:
         return f"<Front {self.name} {self.backlog!r} held={self.held}>"

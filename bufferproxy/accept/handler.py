@@ -115,6 +115,8 @@ class Intake:
             return problem
         if mode.hold > 0.0:
             wait = eta(backlog)
+            if demand.delayed:
+                wait = max(wait, demand.delay(int(self.clock.wall() * 1000)))
             if wait > mode.hold or front.held >= terms.held:
                 if mode.strict:
                     detail = f"It would wait {wait:.0f} s before it is sent."
@@ -129,6 +131,8 @@ class Intake:
         accepted_at = int(clock.wall() * 1000)
         nonce = clock.nonce()
         key = demand.key_of(client) if demand.keyed_by_client else demand.key
+        due_at, expires_at = demand.moments(accepted_at)
+        topic, partition, hop_at = front.place(key, accepted_at, due_at, expires_at)
         entry = envelope.accepted(
             key=key,
             head=demand.forwarded(client, exchange.scheme, size),
@@ -138,11 +142,13 @@ class Intake:
             results=front.results,
             waiting=mode.hold > 0.0,
             idempotency_key=demand.idempotency_key,
-            expires_at=accepted_at + demand.lives,
+            expires_at=expires_at,
+            due_at=due_at,
+            hop_at=hop_at,
         )
         front.backlog.added(size)
-        pending = Pending(self, exchange, front, mode, nonce, accepted_at)
-        self.writer.submit(front.partition(key), entry, pending.stored)
+        pending = Pending(self, exchange, front, mode, nonce, accepted_at, topic, due_at)
+        self.writer.submit(partition, entry, pending.stored)
 
     def _refused(self, front: Front | None, problem: Problem) -> Problem:
         self.emit(Refused(None if front is None else front.name, problem.slug))

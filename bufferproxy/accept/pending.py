@@ -9,7 +9,7 @@ from bufferproxy.accept import answers
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.clock import Clock, Timer
-from bufferproxy.envelope import REQUESTS, id_at
+from bufferproxy.envelope import id_at
 from bufferproxy.errors import AppendRefused, AppendUncertain, StorageFull
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
@@ -36,6 +36,7 @@ class Pending:
     __slots__ = (
         "_accepted_at",
         "_deadline",
+        "_due_at",
         "_exchange",
         "_front",
         "_id",
@@ -43,17 +44,29 @@ class Pending:
         "_mode",
         "_nonce",
         "_position",
+        "_topic",
     )
 
     def __init__(
-        self, intake: Holder, exchange: Exchange, front: Front, mode: Mode, nonce: bytes, accepted_at: int
+        self,
+        intake: Holder,
+        exchange: Exchange,
+        front: Front,
+        mode: Mode,
+        nonce: bytes,
+        accepted_at: int,
+        topic: int,
+        due_at: int | None,
     ) -> None:
+        """`topic`: where it is accepted, as its id says it. `due_at`: before then it is not sent."""
         self._intake = intake
         self._exchange = exchange
         self._front = front
         self._mode = mode
         self._nonce = nonce
         self._accepted_at = accepted_at
+        self._topic = topic
+        self._due_at = due_at
         self._position = front.backlog.requests
         self._id = ""
         self._deadline: Timer | None = None
@@ -69,7 +82,7 @@ class Pending:
             return
         front.backlog.stored(result)
         (_, number), offset = result
-        self._id = id_at(front.number, REQUESTS, number, offset, front.results, self._nonce)
+        self._id = id_at(front.number, self._topic, number, offset, front.results, self._nonce)
         intake.emit(Accepted(front.name, len(exchange.body), intake.clock.now() - exchange.received_at))
         if self._mode.hold > 0.0 and intake.refusing is None:
             self._hold()
@@ -105,8 +118,11 @@ class Pending:
         front, position = self._front, self._position
         rate = front.backlog.rate
         wait = (position - 1) / rate if 0.0 < rate < inf else 0.0
+        if self._due_at is not None:
+            wait = max(wait, self._due_at / 1000 - self._intake.clock.wall())
+        applied, prefix = self._mode.applied, self._intake.prefix
         head, body = answers.accepted(
-            self._id, front.name, position, wait, self._accepted_at, self._mode.applied, self._intake.prefix
+            self._id, front.name, position, wait, self._accepted_at, applied, prefix, self._due_at
         )
         self._exchange.reply(202, head, body)
 

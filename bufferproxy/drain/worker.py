@@ -29,7 +29,7 @@ from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
 from bufferproxy.observe.events import Emit
 from bufferproxy.records import Partition, Record
-from bufferproxy.settle.disposition import Ack, Disposition, Release, Retry, Wait
+from bufferproxy.settle.disposition import Ack, Disposition, Expire, Release, Retry, Wait
 from bufferproxy.settle.settler import Fate, Settler
 
 ASIDE = 1.0
@@ -56,7 +56,7 @@ class Worker:
             if plan.order == "key":
                 self._parking = Parking(plan.topics, lanes, self._park, self._drop, clock)
         self._holding = Holding(plan.bounds)
-        self._delays = Delays(clock, self._lanes.offer, self._hop)
+        self._delays = Delays(clock, self._lanes.offer, self._hop, self._expire)
         self._flights = Flights()
         self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
         self.leases = self._sender.owner = Leases(plan, self._holding, self._flights, pacer, self, emit)
@@ -227,6 +227,9 @@ class Worker:
             self._parking.settled(item)
         self._lanes.ended(item)
         self._flights.land(item)
+
+    def _expire(self, item: Item) -> None:
+        self._settle(item, Expire())
 
     def _hop(self, item: Item) -> None:
         self._settler.move(item.request, lambda: self._settled(item))
