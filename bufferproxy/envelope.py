@@ -156,8 +156,8 @@ def accepted(
         headers += (("bufferproxy-expires-at", b"%d" % expires_at),)
     if due_at is not None:
         headers += (("bufferproxy-due-at", b"%d" % due_at),)
-        if hop_at is not None:
-            headers += (("bufferproxy-hop-at", b"%d" % hop_at),)
+    if hop_at is not None:
+        headers += (("bufferproxy-hop-at", b"%d" % hop_at),)
     if priority:
         headers += (_PRIORITIES[priority],)
     return Entry(key, body, headers)

@@ -12,6 +12,7 @@ from bufferproxy.drain.plan import Plan
 from bufferproxy.http1 import limits
 from bufferproxy.log.contract import Topic
 from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.records import Priority
 from bufferproxy.settle.decide import RetryPolicy
 
 
@@ -38,7 +39,8 @@ def topics(settings: Settings) -> list[Topic]:
 
 
 def names(settings: Settings, service: str) -> ServiceTopics:
-    return ServiceTopics.of(service, settings.kafka.prefix)
+    priorities = settings.services[service].priority is not None
+    return ServiceTopics.of(service, settings.kafka.prefix, priorities=priorities)
 
 
 def match(service: Service) -> Match:
@@ -51,7 +53,7 @@ def match(service: Service) -> Match:
 
 def terms(service: Service) -> Terms:
     safe = service.safe_methods
-    key = service.key
+    key, priority = service.key, service.priority
     return Terms(
         body=service.body,
         reply=service.reply.seconds,
@@ -62,6 +64,8 @@ def terms(service: Service) -> Terms:
         order=service.order,
         key=None if key is None else _key(key.kind, key.arg),
         key_rated=service.key_rate is not None,
+        priority=None if priority is None else Priority[priority.default.upper()],
+        priority_told=priority is not None and priority.header,
     )
 
 

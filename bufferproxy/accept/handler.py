@@ -13,7 +13,7 @@ from bufferproxy import envelope
 from bufferproxy.accept.admission import admit, eta
 from bufferproxy.accept.demand import NO_SERVICE, Demand
 from bufferproxy.accept.front import Front
-from bufferproxy.accept.pending import Pending
+from bufferproxy.accept.pending import NO_ROOM, Pending
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.accept.routing import Router
 from bufferproxy.clock import Clock
@@ -122,6 +122,8 @@ class Intake:
                     detail = f"It would wait {wait:.0f} s before it is sent."
                     return Problem("wait-too-long", detail, retry_after=max(1.0, wait))
                 mode = demand.unheld
+        if demand.delayed and self.writer.short:
+            return NO_ROOM  # the tiers take what is being settled too, and would take this
         self._store(exchange, demand, mode)
         return None
 
@@ -132,7 +134,7 @@ class Intake:
         nonce = clock.nonce()
         key = demand.key_of(client) if demand.keyed_by_client else demand.key
         due_at, expires_at = demand.moments(accepted_at)
-        topic, partition, hop_at = front.place(key, accepted_at, due_at, expires_at)
+        topic, partition, hop_at = front.place(key, demand.priority, accepted_at, due_at, expires_at)
         entry = envelope.accepted(
             key=key,
             head=demand.forwarded(client, exchange.scheme, size),
@@ -145,6 +147,7 @@ class Intake:
             expires_at=expires_at,
             due_at=due_at,
             hop_at=hop_at,
+            priority=demand.priority,
         )
         front.backlog.added(size)
         pending = Pending(self, exchange, front, mode, nonce, accepted_at, topic, due_at)

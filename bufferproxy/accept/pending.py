@@ -18,6 +18,8 @@ from bufferproxy.observe.events import Accepted, Emit, Refused
 from bufferproxy.records import Change, Position
 from bufferproxy.results.watchers import Watchers
 
+NO_ROOM = Problem("storage-full", "There is no room to store it.", retry_after=5.0)
+
 
 class Holder(Protocol):
     """Who accepts, as a pending request needs to know it (`handler.py`)."""
@@ -67,7 +69,7 @@ class Pending:
         self._accepted_at = accepted_at
         self._topic = topic
         self._due_at = due_at
-        self._position = front.backlog.requests
+        self._position = front.backlog.ready
         self._id = ""
         self._deadline: Timer | None = None
 
@@ -149,7 +151,7 @@ class Pending:
 
 def _not_stored(error: AppendRefused | AppendUncertain) -> Problem:
     if isinstance(error, StorageFull):
-        return Problem("storage-full", "There is no room to store it.", retry_after=5.0)
+        return NO_ROOM
     if isinstance(error, AppendRefused):
         return Problem("log-unavailable", f"It could not be stored: {error}", retry_after=1.0)
     return Problem(

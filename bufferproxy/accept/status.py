@@ -149,7 +149,7 @@ class StatusBook:
             None,
             self._until(found.due_at) if state is State.QUEUED else None,
             found.accepted_at,
-            None if found.state.ended else found.due_at,
+            found.due_at if state in (State.QUEUED, State.RETRYING) else None,
             found.expires_at,
             found.at if found.state.ended else None,
             found.error,

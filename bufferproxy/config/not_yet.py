@@ -17,7 +17,6 @@ NOT_YET: Mapping[str, str] = {
     "callbacks": f"{_NOT_DONE}: no callback is sent",
     "idempotency": _NOT_ENFORCED,
     "services.*.concurrency.adaptive": f"{_NOT_ENFORCED}: max holds",
-    "services.*.priority": f"{_NOT_ENFORCED}: all requests are normal",
     "services.*.breaker": _NOT_ENFORCED,
     "services.*.hangup": _NOT_ENFORCED,
     "services.*.retry.budget": _NOT_ENFORCED,

@@ -139,7 +139,7 @@ class Parking:
             lot.waiting.append(item)
             return True
         key = item.request.key
-        if topic != self._topics.requests or key not in lot.counts or key is None:
+        if topic not in self._topics.fresh or key not in lot.counts or key is None:
             return False
         if lot.has_copied(key, topic, item.request.position.offset):
             self._drop(item)
@@ -151,9 +151,12 @@ class Parking:
     def relieve(self, partition: Partition, enough: int) -> None:
         """`partition` is full: park blocked keys until `enough` requests have left it."""
         lot = self._lots.get(partition.number)
-        if partition.topic != self._topics.requests or lot is None or len(lot.counts) >= MOST_KEYS:
+        topics = self._topics
+        if partition.topic not in topics.fresh or lot is None or len(lot.counts) >= MOST_KEYS:
             return
-        for item in self._lanes.take_out(partition, enough):
+        # A key's lane may hold requests of all priorities, so its head may lie in another topic.
+        beside = frozenset(Partition(topic, partition.number) for topic in topics.fresh)
+        for item in self._lanes.take_out(partition, enough, beside):
             if item.timer is not None:
                 item.timer.cancel()
                 item.timer = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,10 +19,12 @@ from bufferproxy.drain.worker import Worker
 from bufferproxy.http1.reply import Reply
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.observe.events import Event, Finished
 from bufferproxy.policy.bucket import TokenBucket
-from bufferproxy.records import Partition, Position, Request
+from bufferproxy.records import Partition, Position, Priority, Request, State
 from bufferproxy.settle.decide import RetryPolicy
 from bufferproxy.settle.settler import Settler
+from bufferproxy.settle.tiers import wait_from
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ class Service:
         self.bad: set[bytes] = set()
         self.sent: list[tuple[bytes, float]] = []
         self.done: list[bytes] = []
+        self.talks = asyncio.Event()
+        self.talks.set()
 
     def idle(self) -> Connection | None:
         return None
@@ -55,6 +60,7 @@ class Service:
     async def attempt(self, connection: Connection, request: Request, number: int) -> Outcome:
         self.sent.append((request.body, round(self.now(), 2)))
         await asyncio.sleep(0)
+        await self.talks.wait()
         status = 500 if request.body in self.bad else 200
         if status == 200:
             self.done.append(request.body)
@@ -68,20 +74,34 @@ class Service:
 class World:
     """A worker between a log in memory, which outlives it, and a service that the test plays."""
 
-    def __init__(self, order: str = "key", key_rate: float | None = None) -> None:
+    def __init__(
+        self,
+        order: str = "key",
+        key_rate: float | None = None,
+        *,
+        priorities: bool = False,
+        rate: float = math.inf,
+        concurrency: int = 4,
+    ) -> None:
+        names = self.names = ServiceTopics.of("a", priorities=priorities)
         self.clock = FakeClock()
         self.service = Service(self.clock.now)
         self.memory = Memory()
         self.log = MemoryLog(self.memory, self.clock)
-        self.plan = Plan("a", NAMES, 1, order, float("inf"), 1, 4, RETRY, window=WINDOW, key_rate=key_rate)
+        self.plan = Plan("a", names, 1, order, rate, 1, concurrency, RETRY, window=WINDOW, key_rate=key_rate)
+        self.events: list[Event] = []
+        self.pacer: Pacer
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Worker]:
         self.log = MemoryLog(self.memory, self.clock)
-        topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True)
+        topics = topics_of(
+            self.names, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True
+        )
         await self.log.ensure(topics, create=True)
-        pacer = Pacer("a", TokenBucket(float("inf"), 1, self.clock.now()), self.clock, _ignore)
-        settler = Settler("a", NAMES, self.log, self.clock, _ignore)
+        bucket = TokenBucket(self.plan.rate, 1, self.clock.now())
+        pacer = self.pacer = Pacer("a", bucket, self.clock, _ignore)
+        settler = Settler("a", self.names, self.log, self.clock, self.events.append)
         worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)
         reader = await self.log.reader(NAMES.group, self.plan.reads, worker.leases)
         running = asyncio.create_task(worker.run(reader, self.log))
@@ -92,17 +112,39 @@ class World:
             await asyncio.wait([running])
             await self.log.close()
 
-    async def accept(self, key: bytes | None, *bodies: bytes) -> None:
+    async def accept(
+        self,
+        key: bytes | None,
+        *bodies: bytes,
+        priority: Priority = Priority.NORMAL,
+        lives: int | None = None,
+        delay: int | None = None,
+    ) -> None:
+        """`lives` and `delay` in ms. What is delayed goes to its tier where it has no order to keep."""
+        now_ms = int(self.clock.wall() * 1000)
+        expires_at = None if lives is None else now_ms + lives
+        due_at = None if delay is None else now_ms + delay
+        place, hop_at = Partition(self.names.fresh[priority], 0), None
+        if due_at is not None and self.plan.order == "none":
+            tier, hop_at = wait_from(now_ms, due_at, expires_at)
+            place = Partition(self.names.delayed, tier)
         for body in bodies:
             entry = envelope.accepted(
                 key=key,
                 head=b"GET / HTTP/1.1\r\n",
                 body=body,
-                accepted_at=int(self.clock.wall() * 1000),
+                accepted_at=now_ms,
                 nonce=self.clock.nonce(),
                 results=0,
+                expires_at=expires_at,
+                due_at=due_at,
+                hop_at=hop_at,
+                priority=priority,
             )
-            await self.log.append(Partition(NAMES.requests, 0), entry)
+            await self.log.append(place, entry)
+
+    def ended(self, state: State) -> int:
+        return sum(isinstance(event, Finished) and event.outcome == state for event in self.events)
 
     async def parked(self) -> int:
         lag = await self.log.lag(NAMES.group, (NAMES.parked,))
