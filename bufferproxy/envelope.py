@@ -15,7 +15,18 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bufferproxy.errors import EnvelopeError
-from bufferproxy.records import Change, Entry, Headers, Letter, Mark, Position, Record, Request, State
+from bufferproxy.records import (
+    Change,
+    Entry,
+    Headers,
+    Letter,
+    Mark,
+    Position,
+    Priority,
+    Record,
+    Request,
+    State,
+)
 
 VERSION = b"1"
 READABLE = frozenset({b"1"})
@@ -23,11 +34,16 @@ READABLE = frozenset({b"1"})
 _VERSION = ("bufferproxy-version", VERSION)
 _WAITING = ("bufferproxy-waiting", b"1")
 _STATES = {state: ("bufferproxy-state", state.encode()) for state in State}
+_PRIORITIES = {
+    priority: ("bufferproxy-priority", priority.name.lower().encode())
+    for priority in (Priority.HIGH, Priority.LOW)
+}
+_PRIORITY_OF = {value: priority for priority, (_, value) in _PRIORITIES.items()}
 
 # --- the id ---------------------------------------------------------------------------------------------
 
 REQUESTS, HIGH, LOW, DELAYED = range(4)
-"""Which topic of the service accepted the request."""
+"""Which topic of the service accepted the request: the first three have the numbers of their priorities."""
 
 _ID = struct.Struct(">IHHIH12s")  # version|topic|service, partition, offset (high, low), results, nonce
 _ID_FRONT = struct.Struct(">IHH")  # the first part of it, the same for all of a partition
@@ -131,6 +147,9 @@ def accepted(
     waiting: bool = False,
     idempotency_key: bytes | None = None,
     expires_at: int | None = None,
+    due_at: int | None = None,
+    hop_at: int | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> Entry:
     """The entry of a request that was just received. Its id follows from where it will lie."""
     headers: Headers = (
@@ -146,6 +165,12 @@ def accepted(
         headers += (("bufferproxy-idempotency-key", idempotency_key),)
     if expires_at is not None:
         headers += (("bufferproxy-expires-at", b"%d" % expires_at),)
+    if due_at is not None:
+        headers += (("bufferproxy-due-at", b"%d" % due_at),)
+    if hop_at is not None:
+        headers += (("bufferproxy-hop-at", b"%d" % hop_at),)
+    if priority:
+        headers += (_PRIORITIES[priority],)
     return Entry(key, body, headers)
 
 
@@ -178,6 +203,8 @@ def copy_of(request: Request, **extra: bytes) -> Entry:
         moment = getattr(request, name)
         if moment is not None:
             fields.append((_header(name), b"%d" % moment))
+    if request.priority:
+        fields.append(_PRIORITIES[request.priority])
     fields.extend((_header(name), value) for name, value in extra.items())
     return Entry(request.key, request.body, tuple(fields))
 
@@ -217,18 +244,25 @@ def request_of(record: Record, service: int, topic: int) -> Request:
             0 if copied is None else int(get("bufferproxy-attempts", 0)),  # only a copy was ever sent
             0 if copied is None else int(get("bufferproxy-sends", 0)),
             0 if copied is None else int(get("bufferproxy-generation", 0)),
+            _PRIORITY_OF.get(get("bufferproxy-priority", b""), Priority.NORMAL),
         )
     except (KeyError, ValueError, struct.error) as error:
         raise EnvelopeError(f"{record.position}: {type(error).__name__}: {error}") from error
 
 
-def origin_of(record: Record) -> int | None:
-    """The offset that a parked copy was made from, None for anything else."""
+def origin_of(record: Record) -> tuple[str, int] | None:
+    """Topic and offset that a parked copy was made from, None for anything else."""
     for name, value in record.headers:
         if name == "bufferproxy-from":
-            offset = value.rpartition(b"/")[2]
-            return int(offset) if offset.isdigit() else None
+            topic, _, offset = value.rpartition(b"/")
+            return (topic.rpartition(b"/")[0].decode(), int(offset)) if offset.isdigit() else None
     return None
+
+
+def accepted_at_position(request: Request, topic: int) -> bool:
+    """`request`, read from topic `topic`, was accepted there. False for what is read from a copy."""
+    identity, ((_, number), offset) = parse_id(request.id), request.position
+    return identity is not None and identity[1:4] == (topic, number, offset)
 
 
 # --- what became of them --------------------------------------------------------------------------------

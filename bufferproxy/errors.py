@@ -81,3 +81,7 @@ class LogUnavailable(LogError):
 
 class LogUnusable(LogError):
     pass
+
+
+class Outdated(LogUnusable):
+    """A file of an older version."""

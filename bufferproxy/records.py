@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -65,6 +65,14 @@ class State(StrEnum):
 ENDS = frozenset({State.DELIVERED, State.REJECTED, State.DEAD, State.EXPIRED, State.CANCELLED})
 
 
+class Priority(IntEnum):
+    """How soon a request is taken, beside others of its service. Its number is that of the topic in an id."""
+
+    NORMAL = 0
+    HIGH = 1
+    LOW = 2
+
+
 class Request(NamedTuple):
     """An accepted request, as the steps after acceptance see it.
 
@@ -89,10 +97,11 @@ class Request(NamedTuple):
     attempts: int = 0
     sends: int = 0
     generation: int = 0
+    priority: Priority = Priority.NORMAL
 
     def sent_again(self) -> Request:
         """The same, with one attempt and one send more."""
-        return Request(*self[:12], self.attempts + 1, self.sends + 1, self.generation)
+        return Request(*self[:12], self.attempts + 1, self.sends + 1, self.generation, self.priority)
 
 
 class Change(NamedTuple):

@@ -138,7 +138,7 @@ class Stand:
             self.backlog.finished()
 
     def _surveyed(self, measured: Measured) -> None:
-        self.backlog.measured(measured.open, measured.size, measured.drained, measured.ends)
+        self.backlog.measured(measured.open, measured.size, measured.drained, measured.ends, measured.delayed)
 
     def gauges(self) -> GaugeReading:
         worker, rate = self.worker, self._service.rate

@@ -15,6 +15,7 @@ from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.policy.adaptive import AdaptiveRule
 from bufferproxy.policy.breaker import BreakerRule
 from bufferproxy.policy.congestion import Settings as Congestion
+from bufferproxy.records import Priority
 from bufferproxy.settle.decide import RetryPolicy
 
 
@@ -62,7 +63,8 @@ def congestion(service: Service) -> Congestion:
 
 
 def names(settings: Settings, service: str) -> ServiceTopics:
-    return ServiceTopics.of(service, settings.kafka.prefix)
+    priorities = settings.services[service].priority is not None
+    return ServiceTopics.of(service, settings.kafka.prefix, priorities=priorities)
 
 
 def match(service: Service) -> Match:
@@ -75,7 +77,7 @@ def match(service: Service) -> Match:
 
 def terms(service: Service) -> Terms:
     safe = service.safe_methods
-    key = service.key
+    key, priority = service.key, service.priority
     return Terms(
         body=service.body,
         reply=service.reply.seconds,
@@ -86,6 +88,8 @@ def terms(service: Service) -> Terms:
         order=service.order,
         key=None if key is None else _key(key.kind, key.arg),
         key_rated=service.key_rate is not None,
+        priority=None if priority is None else Priority[priority.default.upper()],
+        priority_told=priority is not None and priority.header,
     )
 
 

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -42,6 +43,7 @@ from bufferproxy.http1.problems import Problem
 from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.observed import ObservedLog
 from bufferproxy.log.open import open_log
+from bufferproxy.log.queues import check_queues
 from bufferproxy.observe.events import Events, Refused
 from bufferproxy.observe.lag import LoopLag
 from bufferproxy.observe.logs import LogLines, configure
@@ -194,6 +196,7 @@ class Replica:
     async def _start_services(self, stack: AsyncExitStack, log: Log, dead: DeadView) -> None:
         talk = None if isinstance(self.settings.log, SqliteLog) or not self.drains else self._talk(log)
         for name in self.settings.services:
+            await self._insist(partial(check_queues, translate.names(self.settings, name), log))
             stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk)
             self.stands.append(stand)
             self.metrics.register(name, stand.gauges)

@@ -17,8 +17,8 @@ class Limits(NamedTuple):
 
 
 class Waiting(Protocol):
-    """The backlog: not yet ended requests, bytes of their bodies, and how fast it drains (per second;
-    0.0: not known, inf: no limit and nothing measured)."""
+    """The backlog: not yet ended requests, bytes of their bodies, how fast it drains (per second; 0.0: not
+    known, inf: no limit and nothing measured), and how many of the requests wait for a time of their own."""
 
     @property
     def requests(self) -> int: ...
@@ -29,6 +29,9 @@ class Waiting(Protocol):
     @property
     def rate(self) -> float: ...
 
+    @property
+    def delayed(self) -> int: ...
+
 
 class Reading(NamedTuple):
     """The backlog at one moment."""
@@ -36,13 +39,14 @@ class Reading(NamedTuple):
     requests: int
     size: int
     rate: float
+    delayed: int = 0
 
 
 def eta(reading: Waiting) -> float:
     """Seconds until the request that comes next would be sent. Unknown counts as at once."""
     if reading.rate == math.inf or reading.rate <= 0.0:
         return 0.0
-    return reading.requests / reading.rate
+    return max(0, reading.requests - reading.delayed) / reading.rate
 
 
 def admit(limits: Limits, reading: Waiting, size: int) -> Problem | None:

@@ -15,10 +15,17 @@ JSON = b"Content-Type: application/json\r\nCache-Control: no-store\r\n"
 
 
 def accepted(
-    id_: str, service: str, position: int, wait: float, accepted_at: int, applied: bytes | None, prefix: str
+    id_: str,
+    service: str,
+    position: int,
+    wait: float,
+    accepted_at: int,
+    applied: bytes | None,
+    prefix: str,
+    due_at: int | None = None,
 ) -> tuple[bytes, bytes]:
     """Header lines and body of a 202: what is known of a request the moment it is durable. `wait` in seconds,
-    `accepted_at` in ms. Every field is ours, so nothing needs escaping."""
+    `accepted_at` and `due_at` in ms. Every field is ours, so nothing needs escaping."""
     url = f"{prefix}/requests/{id_}"
     head = (
         f"Content-Type: application/json\r\nLocation: {url}\r\nRetry-After: {max(1, math.ceil(wait))}\r\n"
@@ -26,9 +33,10 @@ def accepted(
     ).encode("ascii")
     if applied is not None:
         head += b"Preference-Applied: " + applied + b"\r\n"
+    due = "" if due_at is None else f',"next_attempt_at":"{rfc3339(due_at)}"'
     body = (
         f'{{"id":"{id_}","service":"{service}","state":"queued","status_url":"{url}","position":{position},'
-        f'"eta_seconds":{wait:.3f},"accepted_at":"{rfc3339(accepted_at)}"}}'
+        f'"eta_seconds":{wait:.3f},"accepted_at":"{rfc3339(accepted_at)}"{due}}}'
     ).encode("ascii")
     return head, body
 

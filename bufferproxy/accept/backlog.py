@@ -14,12 +14,14 @@ class Backlog:
     """One service's. `rate` is how fast it drains, per second: its configured ceiling, or what was measured
     where there is none."""
 
-    __slots__ = ("_ceiling", "_exact", "_since", "rate", "requests", "size", "storing")
+    __slots__ = ("_ceiling", "_exact", "_since", "delayed", "rate", "requests", "size", "storing")
 
     def __init__(self, ceiling: float, *, exact: bool) -> None:
         self._ceiling = self.rate = ceiling
         self.requests = 0
         self.size = 0
+        self.delayed = 0
+        """How many of `requests` wait for a time of their own, as measured: nobody waits behind these."""
         self.storing = 0
         """How many of `requests` are not durable yet, so that nobody was told that they are accepted."""
         self._exact = exact
@@ -53,9 +55,12 @@ class Backlog:
         """A measurement begins."""
         self._since = []
 
-    def measured(self, requests: int, size: int, drained: float, ends: Mapping[Partition, int]) -> None:
-        """What the log says: open requests, bytes of their bodies, ends per second of late, and how far each
-        partition was looked at (next offset)."""
+    def measured(
+        self, requests: int, size: int, drained: float, ends: Mapping[Partition, int], delayed: int = 0
+    ) -> None:
+        """What the log says: open requests, bytes of their bodies, ends per second of late, how far each
+        partition was looked at (next offset), and how many requests are delayed."""
+        self.delayed = delayed
         if not self._exact:
             unseen = sum(offset >= ends.get(partition, 0) for partition, offset in self._since)
             self.requests = requests + unseen + self.storing
@@ -63,8 +68,13 @@ class Backlog:
         if self._ceiling == math.inf:
             self.rate = drained if drained > 0.0 else math.inf
 
+    @property
+    def ready(self) -> int:
+        """How many come before one that is accepted now, and it."""
+        return max(1, self.requests - self.delayed)
+
     def reading(self) -> Reading:
-        return Reading(self.requests, self.size, self.rate)
+        return Reading(self.requests, self.size, self.rate, self.delayed)
 
     def __repr__(self) -> str:
         return f"<Backlog {self.requests} requests, {self.size} B>"

@@ -7,11 +7,13 @@ or the backlog.
 
 from __future__ import annotations
 
-from bufferproxy.accept.front import Front, ordering_key
+from bufferproxy.accept.front import Front, Terms, ordering_key
 from bufferproxy.accept.preferences import NONE, REFUSED, Mode, mode_of, preference
+from bufferproxy.accept.schedule import NOTHING, Schedule, schedule_of
 from bufferproxy.http1.forwarding import around_client, loops
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.problems import Problem
+from bufferproxy.records import Priority
 
 NO_MODE = Mode(0.0, strict=False, applied=None)
 
@@ -24,12 +26,13 @@ class Demand:
 
     `at_head`: why they are refused before their body comes. `at_end`: why they are after it, when there is
     no other reason. `unheld` is `mode` for a caller who is not held after all. `lives`: milliseconds from
-    acceptance to expiry. `key` counts unless `keyed_by_client`.
+    acceptance to expiry, for what need not wait (`delayed`). `key` counts unless `keyed_by_client`.
     """
 
     __slots__ = (
-        "_around", "_scheme", "_told", "_via", "at_end", "at_head", "front", "head", "idempotency_key", "key",
-        "keyed_by_client", "lives", "mode", "target", "unheld",
+        "_around", "_expire", "_schedule", "_scheme", "_told", "_via", "at_end", "at_head", "delayed",
+        "front", "head", "idempotency_key", "key", "keyed_by_client", "lives", "mode", "priority", "target",
+        "unheld",
     )  # fmt: skip
 
     def __init__(self, head: Head, front: Front, target: bytes, via: bytes, longest: float) -> None:
@@ -41,9 +44,17 @@ class Demand:
         self.at_head = LOOP if b"via" in head.names and loops(headers, via) else None
         self.at_end, self.mode = _mode(head, front, longest)
         self.unheld = self.mode._replace(hold=0.0) if self.mode.hold > 0.0 else self.mode
-        # A strict caller is gone when its time is over, so what is not sent by then need not be sent.
-        lives = min(terms.expire, self.mode.hold) if self.mode.strict else terms.expire
-        self.lives = int(lives * 1000)
+        schedule = schedule_of(headers, head.names)
+        if isinstance(schedule, Problem):
+            self.at_end, schedule = self.at_end or schedule, NOTHING
+        if self.mode.strict:
+            # A strict caller is gone when its time is over, so what is not sent by then need not be sent.
+            schedule = schedule.living(int(self.mode.hold * 1000))
+        self._schedule = schedule
+        self._expire = int(terms.expire * 1000)
+        self.delayed = schedule.delayed
+        self.lives = self._expire if schedule.lives is None else min(self._expire, schedule.lives)
+        self.priority = _priority(terms, schedule)
         self.idempotency_key = head.names.get(b"idempotency-key") or None
         self.key = ordering_key(terms.key, target, headers, "") if terms.keyed else None
         self.keyed_by_client = (
@@ -53,6 +64,17 @@ class Demand:
         self._scheme = ""
         self._told = False
         self._around = (b"", b"")
+
+    def moments(self, now_ms: int) -> tuple[int | None, int]:
+        """When what is accepted now is due (None: it need not wait), and when it expires."""
+        if self.delayed:
+            return self._schedule.moments(now_ms, self._expire)
+        return None, now_ms + self.lives
+
+    def delay(self, now_ms: int) -> float:
+        """Seconds before which it is not sent."""
+        due_at = self._schedule.due_at(now_ms)
+        return 0.0 if due_at is None else (due_at - now_ms) / 1000
 
     def key_of(self, client: str) -> bytes | None:
         """The ordering key of a request from this address."""
@@ -78,6 +100,13 @@ class Demand:
 
     def __repr__(self) -> str:
         return f"<Demand {self.front.name} {self.target!r} {self.mode}>"
+
+
+def _priority(terms: Terms, schedule: Schedule) -> Priority:
+    if terms.priority is None:
+        return Priority.NORMAL
+    told = schedule.priority if terms.priority_told else None
+    return terms.priority if told is None else told
 
 
 def _mode(head: Head, front: Front, longest: float) -> tuple[Problem | None, Mode]:

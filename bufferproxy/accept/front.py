@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.backlog import Backlog
-from bufferproxy.envelope import service_number
+from bufferproxy.envelope import DELAYED, service_number
 from bufferproxy.log.partitioning import partition_for
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Partition
+from bufferproxy.records import Partition, Priority
+from bufferproxy.settle.tiers import wait_from
 
 ORDERING_KEY = b"bufferproxy-key"
 
@@ -34,6 +35,10 @@ class Terms(NamedTuple):
     order: str
     key: KeySource | None
     key_rated: bool = False
+    priority: Priority | None = None
+    """Of who says nothing. None: there is one queue, and all are normal."""
+    priority_told: bool = False
+    """Callers may say another one."""
 
     @property
     def keyed(self) -> bool:
@@ -41,10 +46,32 @@ class Terms(NamedTuple):
         return self.order != "none" or self.key_rated
 
 
-class Front:
-    """`partitions` of the topic of requests; `results`: the partition of ends that this replica is given."""
+class Place(NamedTuple):
+    """Where a request is accepted: the topic as its id says it, the partition, and, in a tier, when that is
+    waited out (ms since the epoch)."""
 
-    __slots__ = ("_turn", "backlog", "held", "name", "number", "partitions", "results", "terms", "topics")
+    topic: int
+    partition: Partition
+    hop_at: int | None
+
+
+class Front:
+    """`partitions` of the topic of requests, and with priorities as many of each such topic; `results`: the
+    partition of ends that this replica is given."""
+
+    __slots__ = (
+        "_queues",
+        "_topics",
+        "_turn",
+        "backlog",
+        "held",
+        "name",
+        "number",
+        "partitions",
+        "results",
+        "terms",
+        "topics",
+    )
 
     def __init__(
         self,
@@ -63,16 +90,33 @@ class Front:
         self.results = 0
         self.held = 0
         self._turn = 0
+        self._topics = dict(enumerate(topics.fresh)) | {DELAYED: topics.delayed}
+        self._queues = [
+            tuple(Partition(topic, place.number) for place in partitions) for topic in topics.fresh
+        ]
 
-    def partition(self, key: bytes | None) -> Partition:
+    def partition(self, key: bytes | None, priority: Priority = Priority.NORMAL) -> Partition:
         """Equal keys in one partition, strict order in the first, else each in its turn."""
-        partitions = self.partitions
+        partitions = self._queues[priority] if priority else self.partitions
         if len(partitions) == 1 or self.terms.order == "strict":
             return partitions[0]
         if key is not None:
             return partitions[partition_for(key, len(partitions))]
         self._turn = turn = (self._turn + 1) % len(partitions)
         return partitions[turn]
+
+    def place(
+        self, key: bytes | None, priority: Priority, now_ms: int, due_at: int | None, expires_at: int
+    ) -> Place:
+        """What has to wait waits in the tiers, unless others of its key have to wait behind it."""
+        if due_at is None or (self.terms.order != "none" and not (key is None and self.terms.order == "key")):
+            return Place(int(priority), self.partition(key, priority), None)
+        tier, hop_at = wait_from(now_ms, due_at, expires_at)
+        return Place(DELAYED, Partition(self.topics.delayed, tier), hop_at)
+
+    def topic(self, number: int) -> str | None:
+        """Where a request was accepted whose id says `number`."""
+        return self._topics.get(number)
 
     def __repr__(self) -> str:
         return f"<Front {self.name} {self.backlog!r} held={self.held}>"

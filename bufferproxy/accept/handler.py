@@ -13,7 +13,7 @@ from bufferproxy import envelope
 from bufferproxy.accept.admission import admit, eta
 from bufferproxy.accept.demand import NO_SERVICE, Demand
 from bufferproxy.accept.front import Front
-from bufferproxy.accept.pending import Pending
+from bufferproxy.accept.pending import NO_ROOM, Pending
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.accept.routing import Router
 from bufferproxy.clock import Clock
@@ -115,11 +115,15 @@ class Intake:
             return problem
         if mode.hold > 0.0:
             wait = eta(backlog)
+            if demand.delayed:
+                wait = max(wait, demand.delay(int(self.clock.wall() * 1000)))
             if wait > mode.hold or front.held >= terms.held:
                 if mode.strict:
                     detail = f"It would wait {wait:.0f} s before it is sent."
                     return Problem("wait-too-long", detail, retry_after=max(1.0, wait))
                 mode = demand.unheld
+        if demand.delayed and self.writer.short:
+            return NO_ROOM  # the tiers take what is being settled too, and would take this
         self._store(exchange, demand, mode)
         return None
 
@@ -129,6 +133,8 @@ class Intake:
         accepted_at = int(clock.wall() * 1000)
         nonce = clock.nonce()
         key = demand.key_of(client) if demand.keyed_by_client else demand.key
+        due_at, expires_at = demand.moments(accepted_at)
+        topic, partition, hop_at = front.place(key, demand.priority, accepted_at, due_at, expires_at)
         entry = envelope.accepted(
             key=key,
             head=demand.forwarded(client, exchange.scheme, size),
@@ -138,11 +144,14 @@ class Intake:
             results=front.results,
             waiting=mode.hold > 0.0,
             idempotency_key=demand.idempotency_key,
-            expires_at=accepted_at + demand.lives,
+            expires_at=expires_at,
+            due_at=due_at,
+            hop_at=hop_at,
+            priority=demand.priority,
         )
         front.backlog.added(size)
-        pending = Pending(self, exchange, front, mode, nonce, accepted_at)
-        self.writer.submit(front.partition(key), entry, pending.stored)
+        pending = Pending(self, exchange, front, mode, nonce, accepted_at, topic, due_at)
+        self.writer.submit(partition, entry, pending.stored)
 
     def _refused(self, front: Front | None, problem: Problem) -> Problem:
         self.emit(Refused(None if front is None else front.name, problem.slug))

@@ -9,7 +9,7 @@ from bufferproxy.accept import answers
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.clock import Clock, Timer
-from bufferproxy.envelope import REQUESTS, id_at
+from bufferproxy.envelope import id_at
 from bufferproxy.errors import AppendRefused, AppendUncertain, StorageFull
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
@@ -17,6 +17,8 @@ from bufferproxy.log.contract import Appended
 from bufferproxy.observe.events import Accepted, Emit, Refused
 from bufferproxy.records import Change, Position
 from bufferproxy.results.watchers import Watchers
+
+NO_ROOM = Problem("storage-full", "There is no room to store it.", retry_after=5.0)
 
 
 class Holder(Protocol):
@@ -36,6 +38,7 @@ class Pending:
     __slots__ = (
         "_accepted_at",
         "_deadline",
+        "_due_at",
         "_exchange",
         "_front",
         "_id",
@@ -43,18 +46,30 @@ class Pending:
         "_mode",
         "_nonce",
         "_position",
+        "_topic",
     )
 
     def __init__(
-        self, intake: Holder, exchange: Exchange, front: Front, mode: Mode, nonce: bytes, accepted_at: int
+        self,
+        intake: Holder,
+        exchange: Exchange,
+        front: Front,
+        mode: Mode,
+        nonce: bytes,
+        accepted_at: int,
+        topic: int,
+        due_at: int | None,
     ) -> None:
+        """`topic`: where it is accepted, as its id says it. `due_at`: before then it is not sent."""
         self._intake = intake
         self._exchange = exchange
         self._front = front
         self._mode = mode
         self._nonce = nonce
         self._accepted_at = accepted_at
-        self._position = front.backlog.requests
+        self._topic = topic
+        self._due_at = due_at
+        self._position = front.backlog.ready
         self._id = ""
         self._deadline: Timer | None = None
 
@@ -69,7 +84,7 @@ class Pending:
             return
         front.backlog.stored(result)
         (_, number), offset = result
-        self._id = id_at(front.number, REQUESTS, number, offset, front.results, self._nonce)
+        self._id = id_at(front.number, self._topic, number, offset, front.results, self._nonce)
         intake.emit(Accepted(front.name, len(exchange.body), intake.clock.now() - exchange.received_at))
         if self._mode.hold > 0.0 and intake.refusing is None:
             self._hold()
@@ -105,8 +120,11 @@ class Pending:
         front, position = self._front, self._position
         rate = front.backlog.rate
         wait = (position - 1) / rate if 0.0 < rate < inf else 0.0
+        if self._due_at is not None:
+            wait = max(wait, self._due_at / 1000 - self._intake.clock.wall())
+        applied, prefix = self._mode.applied, self._intake.prefix
         head, body = answers.accepted(
-            self._id, front.name, position, wait, self._accepted_at, self._mode.applied, self._intake.prefix
+            self._id, front.name, position, wait, self._accepted_at, applied, prefix, self._due_at
         )
         self._exchange.reply(202, head, body)
 
@@ -133,7 +151,7 @@ class Pending:
 
 def _not_stored(error: AppendRefused | AppendUncertain) -> Problem:
     if isinstance(error, StorageFull):
-        return Problem("storage-full", "There is no room to store it.", retry_after=5.0)
+        return NO_ROOM
     if isinstance(error, AppendRefused):
         return Problem("log-unavailable", f"It could not be stored: {error}", retry_after=1.0)
     return Problem(

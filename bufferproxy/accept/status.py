@@ -147,15 +147,18 @@ class StatusBook:
         answer = None if found.reply is None else await self._change_at(found.reply, id_)
         # An error that is told beside such an answer is of an end before a redrive.
         answered = answer is not None and found.state in (State.DELIVERED, State.REJECTED)
+        state, attempts = found.state, found.attempts
+        if not state.ended and self._flying(id_):
+            state, attempts = State.DELIVERING, attempts + 1
         return Standing(
             id_,
             front.name,
-            found.state,
-            found.attempts,
+            state,
+            attempts,
             None,
-            None,
+            self._until(found.due_at) if state is State.QUEUED else None,
             found.accepted_at,
-            found.due_at if found.state is State.RETRYING else None,
+            found.due_at if state in (State.QUEUED, State.RETRYING) else None,
             found.expires_at,
             found.at if found.state.ended else None,
             None if answered else found.error,
@@ -188,7 +191,9 @@ class StatusBook:
 
     async def _queued(self, id_: str, identity: envelope.Identity, front: Front) -> Standing | Problem | None:
         """None: it lies below the commit, so it has ended or moved."""
-        topic = front.topics.requests
+        topic = front.topic(identity.topic)
+        if topic is None:
+            return _unknown()
         partition = Partition(topic, identity.partition)
         lag = (await self._log.lag(front.topics.group, (topic,))).get(partition)
         if lag is None or identity.offset >= lag.end:
@@ -204,15 +209,18 @@ class StatusBook:
         position = max(1, _rank(identity.offset - lag.committed, len(front.partitions)))
         rate = front.backlog.rate
         eta = (position - 1) / rate if 0.0 < rate < float("inf") else 0.0
+        if request.due_at is not None:
+            eta = max(self._until(request.due_at) or 0.0, 0.0 if identity.topic == envelope.DELAYED else eta)
         flying = self._flying(id_)
         return Standing(
             id_,
             front.name,
             State.DELIVERING if flying else State.QUEUED,
             1 if flying else 0,
-            None if flying else position,
+            None if flying or identity.topic == envelope.DELAYED else position,
             None if flying else eta,
             request.accepted_at,
+            None if flying else request.due_at,
             expires_at=request.expires_at,
         )
 
@@ -230,6 +238,10 @@ class StatusBook:
             again.due_at if state is State.RETRYING else None,
             again.expires_at,
         )
+
+    def _until(self, moment: int | None) -> float | None:
+        """Seconds; 0.0 for what is over."""
+        return None if moment is None else max(0.0, moment / 1000 - self._clock.wall())
 
     async def _change_at(self, position: Position, id_: str) -> Change | None:
         """The end of `id_`; None when it is not there any more."""

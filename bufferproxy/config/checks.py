@@ -117,6 +117,9 @@ def _under(path: str, prefix: str) -> bool:
 
 def _service(path: Path, service: Service) -> Iterator[Problem]:
     yield from _pair((*path, "tls"), service.tls.cert_file, service.tls.key_file)
+    if service.priority is not None and service.order == "strict":
+        message = "has no place beside order: strict, which is one queue: take one of them out"
+        yield Problem((*path, "priority"), message, also=((*path, "order"),))
     retry = service.retry
     if retry.max < retry.first:
         yield Problem(

@@ -16,7 +16,6 @@ NOT_YET: Mapping[str, str] = {
     "callers": f"{_NOT_ENFORCED}: everybody may send",
     "callbacks": f"{_NOT_DONE}: no callback is sent",
     "idempotency": _NOT_ENFORCED,
-    "services.*.priority": f"{_NOT_ENFORCED}: all requests are normal",
     "services.*.hangup": _NOT_ENFORCED,
     "services.*.results.total": _NOT_ENFORCED,
 }

@@ -50,6 +50,11 @@ class Database:
             raise LogUnavailable(f"{self.path} is closed")
         return await self._loop.run_in_executor(self._reads, self._read, function)
 
+    @property
+    def short(self) -> bool:
+        """What is free is the reserve's: what may be refused would be."""
+        return self._writer.short
+
     async def close(self) -> None:
         """Commits what is queued, copies the write-ahead log into the file, lets go of the lock."""
         if self._closing:

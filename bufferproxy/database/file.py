@@ -8,7 +8,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufferproxy.errors import LogUnusable
+from bufferproxy.errors import LogUnusable, Outdated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,7 +166,7 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
             f" {schema.version}): run that version, or drain the file with it first"
         )
     if made and isinstance(version, int) and version < schema.version:
-        raise LogUnusable(
+        raise Outdated(
             f"{path} was written by an older bufferproxy (format {version}, this one knows {schema.version}):"
             " drain it with that version, then use another file"
         )

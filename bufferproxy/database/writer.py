@@ -98,6 +98,8 @@ class Writer:
         self._upkeep = upkeep
         self._fatal = fatal
         self._report = report
+        self.short = False
+        """At the last look no more than the reserve was free."""
         self._written = 0
         self._idle = False
         self._began = -GATHER
@@ -164,11 +166,12 @@ class Writer:
 
     def _is_short(self) -> bool:
         try:
-            return self._room.is_short(self._connection, self._cut)
+            self.short = self._room.is_short(self._connection, self._cut)
         except (OSError, DatabaseError) as error:
             if not is_full(error):
                 self.die(error)
-            return True
+            self.short = True
+        return self.short
 
     def _transaction(self, works: Sequence[Work], *, kept_up: bool) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -1,7 +1,8 @@
 """The tiers of `.delayed`: heads that are due go to the lanes, others hop to the next tier.
 
-A tier is a FIFO with one wait, so looking at its head is enough. What is held here is bounded by the tier's
-window; the rest waits in the log.
+A tier is a FIFO with one wait, so looking at its head is enough. A head that is nearly due leaves its tier
+and is held until its moment: nothing is sent before, and nobody waits behind it. What is held here is bounded
+by the tiers' windows; the rest waits in the log.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
+from heapq import heapify, heappop, heappush
+from itertools import count
 
 from bufferproxy.clock import Clock
 from bufferproxy.drain.lanes import Item
@@ -20,13 +23,24 @@ LOOK = 10.0
 
 
 class Delays:
-    """`ready(item)` takes what is due; `hop(item)` appends what is not to its next tier and settles it."""
+    """`ready(item)` takes what is due; `hop(item)` appends what is not to its next tier and settles it;
+    `expire(item)` ends what will not be sent any more."""
 
-    def __init__(self, clock: Clock, ready: Callable[[Item], None], hop: Callable[[Item], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        ready: Callable[[Item], None],
+        hop: Callable[[Item], None],
+        expire: Callable[[Item], None],
+    ) -> None:
         self._clock = clock
         self._ready = ready
         self._hop = hop
+        self._expire = expire
         self._tiers: dict[Partition, deque[Item]] = {}
+        self._soon: list[tuple[int, int, Item]] = []
+        """A heap of what has left its tier: when it is due (ms), a number of its own, and it."""
+        self._numbers = count()
         self._changed = asyncio.Event()
 
     def hold(self, item: Item) -> None:
@@ -38,9 +52,11 @@ class Delays:
     def discard(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
             self._tiers.pop(partition, None)
+        self._soon = [entry for entry in self._soon if entry[2].partition not in partitions]
+        heapify(self._soon)
 
     def __len__(self) -> int:
-        return sum(map(len, self._tiers.values()))
+        return len(self._soon) + sum(map(len, self._tiers.values()))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -57,16 +73,27 @@ class Delays:
     def _let_go(self) -> float | None:
         """Pass on every head whose wait is over; seconds until the next one's is, None without any."""
         now_ms = int(self._clock.wall() * 1000)
-        soonest: int | None = None
-        for tier in self._tiers.values():
-            while tier:
-                request = tier[0].request
-                hop_at, is_due = request.hop_at or 0, due(request, now_ms)
-                if hop_at > now_ms and not is_due:
-                    soonest = hop_at if soonest is None else min(soonest, hop_at)
-                    break
-                (self._ready if is_due else self._hop)(tier.popleft())
+        moments = [self._empty(tier, now_ms) for tier in self._tiers.values()]
+        while self._soon and self._soon[0][0] <= now_ms:
+            self._ready(heappop(self._soon)[2])
+        if self._soon:
+            moments.append(self._soon[0][0])
+        soonest = min((moment for moment in moments if moment is not None), default=None)
         return None if soonest is None else max(0.001, (soonest - now_ms) / 1000)
+
+    def _empty(self, tier: deque[Item], now_ms: int) -> int | None:
+        """As far as its heads do not wait; when the next one's wait is over, None without any."""
+        while tier:
+            request = tier[0].request
+            if request.expires_at is not None and request.expires_at <= now_ms:
+                self._expire(tier.popleft())
+            elif due(request, now_ms):
+                heappush(self._soon, (request.due_at or 0, next(self._numbers), tier.popleft()))
+            elif (request.hop_at or 0) <= now_ms:
+                self._hop(tier.popleft())
+            else:
+                return request.hop_at
+        return None
 
     def __repr__(self) -> str:
         return f"<Delays held={len(self)} tiers={len(self._tiers)}>"

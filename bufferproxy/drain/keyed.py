@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from bufferproxy.drain.lanes import Item, Lanes
+from bufferproxy.drain.lanes import Item, Lanes, Ready
 from bufferproxy.records import Partition
+
+Lane = bytes | tuple[bytes, int]
+"""A key, perhaps with a priority."""
 
 
 class KeyedLanes(Lanes):
@@ -20,12 +23,12 @@ class KeyedLanes(Lanes):
     longer a head is about a partition that has left us since: its records come again to who holds it now.
     """
 
-    def __init__(self, *, single: bool = False) -> None:
+    def __init__(self, *, single: bool = False, priorities: bool = False) -> None:
         super().__init__()
         self._single = single
-        self._ready: deque[Item] = deque()
-        self._heads: dict[bytes, Item] = {}
-        self._behind: dict[bytes, deque[Item]] = {}
+        self._ready = Ready(priorities=priorities)
+        self._heads: dict[Lane, Item] = {}
+        self._behind: dict[Lane, deque[Item]] = {}
         """Of the heads that have followers."""
 
     def offer(self, item: Item) -> None:
@@ -40,7 +43,7 @@ class KeyedLanes(Lanes):
     def put_back(self, item: Item) -> None:
         key = self._lane_of(item)
         if key is None or self._heads.get(key) is item:
-            self._ready.appendleft(item)
+            self._ready.add_first(item)
             if self._takers:
                 self._wake()
 
@@ -56,28 +59,43 @@ class KeyedLanes(Lanes):
                 self._behind[key] = kept
             else:
                 del self._behind[key]
-        self._ready = deque(item for item in self._ready if item.partition not in partitions)
+        self._ready.take_out(lambda item: item.partition in partitions)
         for key, head in tuple(self._heads.items()):
             if head.partition in partitions:
                 if head.timer is not None:
                     head.timer.cancel()
                 self._follow(key)
 
-    def take_out(self, partition: Partition, enough: int) -> list[Item]:
-        """Whole lanes of `partition` whose head waits for its time, head first, the longest lanes first,
-        until `enough` items are out."""
-        lanes = [
-            (len(self._behind.get(key, ())), key)
-            for key, head in self._heads.items()
-            if head.timer is not None and head.partition == partition
-        ]
+    def take_out(self, partition: Partition, enough: int, beside: Collection[Partition]) -> list[Item]:
+        """Whole lanes whose head waits for its time in one of the partitions `beside`, head first, those with
+        the most of `partition` first, until `enough` items of that are out."""
+        lanes: list[tuple[int, Lane]] = []
+        for lane, head in self._heads.items():
+            if head.timer is not None and head.partition in beside:
+                lanes.append((sum(item.partition == partition for item in self._lane(lane)), lane))
         out: list[Item] = []
-        for _, key in sorted(lanes, reverse=True):
-            if len(out) >= enough:
+        for count, lane in sorted(lanes, reverse=True):
+            if enough <= 0 or not count:
                 break
-            out.append(self._heads.pop(key))
-            out.extend(self._behind.pop(key, ()))
+            enough -= count
+            out += self._pop(lane)
         return out
+
+    def take_expired(self, now_ms: int) -> list[Item]:
+        gone = self._ready.take_out(lambda item: item.expired(now_ms))
+        for head in self._heads.values():
+            if head.timer is not None and head.expired(now_ms):
+                head.timer.cancel()
+                head.timer = None
+                gone.append(head)
+        for key, behind in tuple(self._behind.items()):
+            expired = [item for item in behind if item.expired(now_ms)]
+            if expired:
+                gone += expired
+                self._behind[key] = kept = deque(item for item in behind if not item.expired(now_ms))
+                if not kept:
+                    del self._behind[key]
+        return gone
 
     def __len__(self) -> int:
         return len(self._ready) + sum(map(len, self._behind.values()))
@@ -87,12 +105,23 @@ class KeyedLanes(Lanes):
         return len(self._ready)
 
     def _next(self) -> Item | None:
-        return self._ready.popleft() if self._ready else None
+        return self._ready.next()
 
-    def _lane_of(self, item: Item) -> bytes | None:
+    def _lane_of(self, item: Item) -> Lane | None:
         return b"" if self._single else item.request.key
 
-    def _follow(self, key: bytes) -> None:
+    def _lane(self, lane: Lane) -> list[Item]:
+        """Head first; empty when there is none."""
+        head = self._heads.get(lane)
+        return [] if head is None else [head, *self._behind.get(lane, ())]
+
+    def _pop(self, lane: Lane) -> list[Item]:
+        items = self._lane(lane)
+        self._heads.pop(lane, None)
+        self._behind.pop(lane, None)
+        return items
+
+    def _follow(self, key: Lane) -> None:
         """The head of this lane is gone: the next one takes its place."""
         behind = self._behind.get(key)
         if behind is None:
@@ -104,6 +133,6 @@ class KeyedLanes(Lanes):
         self._make_ready(head)
 
     def _make_ready(self, item: Item) -> None:
-        self._ready.append(item)
+        self._ready.add(item)
         if self._takers:
             self._wake()

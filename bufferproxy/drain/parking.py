@@ -35,8 +35,8 @@ class Lot:
 
     def __init__(self) -> None:
         self.counts: dict[bytes, int] = {}
-        self.copied: dict[bytes, int] = {}
-        """Of a key: the highest offset in `.requests` that was copied, as far as it is known from the log."""
+        self.copied: dict[bytes, dict[str, int]] = {}
+        """Of a key and a topic of requests: the highest offset that was copied, as far as the log tells."""
         self.waiting: list[Item] | None = []
         """Fresh ones that came before everything was counted; None afterwards."""
 
@@ -51,10 +51,15 @@ class Lot:
             self.counts.pop(key, None)
             self.copied.pop(key, None)
 
-    def found(self, key: bytes, origin: int | None) -> None:
+    def found(self, key: bytes, origin: tuple[str, int] | None) -> None:
         self.add(key)
         if origin is not None:
-            self.copied[key] = max(origin, self.copied.get(key, -1))
+            topic, offset = origin
+            copied = self.copied.setdefault(key, {})
+            copied[topic] = max(offset, copied.get(topic, -1))
+
+    def has_copied(self, key: bytes, topic: str, offset: int) -> bool:
+        return offset <= self.copied.get(key, {}).get(topic, -1)
 
 
 class Parking:
@@ -134,9 +139,9 @@ class Parking:
             lot.waiting.append(item)
             return True
         key = item.request.key
-        if topic != self._topics.requests or key not in lot.counts or key is None:
+        if topic not in self._topics.fresh or key not in lot.counts or key is None:
             return False
-        if item.request.position.offset <= lot.copied.get(key, -1):
+        if lot.has_copied(key, topic, item.request.position.offset):
             self._drop(item)
         else:
             lot.add(key)
@@ -146,9 +151,12 @@ class Parking:
     def relieve(self, partition: Partition, enough: int) -> None:
         """`partition` is full: park blocked keys until `enough` requests have left it."""
         lot = self._lots.get(partition.number)
-        if partition.topic != self._topics.requests or lot is None or len(lot.counts) >= MOST_KEYS:
+        topics = self._topics
+        if partition.topic not in topics.fresh or lot is None or len(lot.counts) >= MOST_KEYS:
             return
-        for item in self._lanes.take_out(partition, enough):
+        # A key's lane may hold requests of all priorities, so its head may lie in another topic.
+        beside = frozenset(Partition(topic, partition.number) for topic in topics.fresh)
+        for item in self._lanes.take_out(partition, enough, beside):
             if item.timer is not None:
                 item.timer.cancel()
                 item.timer = None

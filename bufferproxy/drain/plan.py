@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bufferproxy.drain.holding import Bounds
+from bufferproxy.envelope import DELAYED, HIGH, LOW, REQUESTS
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition
 from bufferproxy.settle.decide import RetryPolicy
+
+_ACCEPTING = (REQUESTS, HIGH, LOW)
 
 
 class Plan(NamedTuple):
@@ -35,7 +38,11 @@ class Plan(NamedTuple):
     def reads(self) -> tuple[str, ...]:
         """Topics that hold what is to be delivered."""
         topics = self.topics
-        return topics.open if self.order == "key" else (topics.requests, topics.delayed)
+        return topics.open if self.order == "key" else (*topics.fresh, topics.delayed)
+
+    def accepted_in(self, topic: str) -> int:
+        """The number of a topic that is read, as an id tells it."""
+        return _ACCEPTING[self.topics.fresh.index(topic)] if topic in self.topics.fresh else DELAYED
 
     def bounds(self, partition: Partition) -> Bounds:
         if partition.topic == self.topics.delayed:

@@ -92,7 +92,7 @@ class Sender:
 
     def _instead(self, item: Item, connection: Connection) -> Disposition | None:
         """What has come to the item while it waited for its turn; None: send it."""
-        if self.owner is None or not self.owner.may_send(item):
+        if item.over or self.owner is None or not self.owner.may_send(item):
             return Release()
         if self._expired(item.request):
             return Expire()

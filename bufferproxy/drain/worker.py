@@ -16,6 +16,7 @@ from bufferproxy.deliver.contract import Deliverer
 from bufferproxy.drain.announcer import Announcer
 from bufferproxy.drain.committer import Committer
 from bufferproxy.drain.delays import Delays
+from bufferproxy.drain.expiry import Expiry
 from bufferproxy.drain.flights import Flights
 from bufferproxy.drain.holding import Commit, Gate, Holding
 from bufferproxy.drain.keyed import KeyedLanes
@@ -25,13 +26,23 @@ from bufferproxy.drain.openings import Openings
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.parking import Parking
 from bufferproxy.drain.plan import Plan
+from bufferproxy.drain.ranked import RankedLanes
 from bufferproxy.drain.sender import Sender
-from bufferproxy.envelope import DELAYED, REQUESTS, request_of, service_number
+from bufferproxy.envelope import request_of, service_number
 from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
 from bufferproxy.observe.events import Emit
 from bufferproxy.records import Partition, Record
-from bufferproxy.settle.disposition import Ack, DeadLetter, Disposition, Release, Repeat, Retry, Wait
+from bufferproxy.settle.disposition import (
+    Ack,
+    DeadLetter,
+    Disposition,
+    Expire,
+    Release,
+    Repeat,
+    Retry,
+    Wait,
+)
 from bufferproxy.settle.settler import Fate, Settler
 
 ASIDE = 1.0
@@ -51,15 +62,18 @@ class Worker:
         self._clock = clock
         self._emit = emit
         self._number = service_number(plan.service)
-        self._lanes: FreeLane | KeyedLanes = FreeLane()
+        self._numbers = {topic: plan.accepted_in(topic) for topic in plan.reads}
+        priorities = plan.topics.priorities
+        self._lanes: FreeLane | KeyedLanes = FreeLane(priorities=priorities)
         self._parking: Parking | None = None
         if plan.keyed:
-            self._lanes = lanes = KeyedLanes(single=plan.order == "strict")
+            ranked = priorities and plan.order == "key"
+            self._lanes = lanes = RankedLanes() if ranked else KeyedLanes(single=plan.order == "strict")
             if plan.order == "key":
                 self._parking = Parking(plan.topics, lanes, self._park, self._drop, clock)
         self._holding = Holding(plan.bounds)
         self._openings = Openings(self._holding, self._admit, self._kill, at_most_once=plan.at_most_once)
-        self._delays = Delays(clock, self._lanes.offer, self._hop)
+        self._delays = Delays(clock, self._lanes.offer, self._hop, self._expire)
         self._flights = Flights()
         self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
         self._announcer = self._sender.announcer = Announcer(self._holding)
@@ -69,8 +83,9 @@ class Worker:
         self._stopping = False
         self._aside: Counter[bytes] = Counter()
         """Of each busy key, how many lie aside."""
-        self._taken = 0
+        self._taken: set[Item] = set()
         """Out of the lanes, and not concluded."""
+        self._expiry = Expiry(self._lanes, self._taken, self._expire, clock)
         self.progress_at = clock.now()
         """When this worker last fetched or settled something, or had nothing to do."""
 
@@ -86,6 +101,7 @@ class Worker:
             group.create_task(self._fetch(reader))
             group.create_task(committer.run())
             group.create_task(self._delays.run())
+            group.create_task(self._expiry.run())
             if self._parking is not None:
                 group.create_task(self._parking.run(log, self.plan.topics.group))
             for _ in range(self.plan.concurrency):
@@ -118,7 +134,7 @@ class Worker:
             return
         came_due = record.partition.topic == self.plan.topics.delayed
         try:
-            request = request_of(record, self._number, DELAYED if came_due else REQUESTS)
+            request = request_of(record, self._number, self._numbers[record.partition.topic])
         except EnvelopeError as error:
 
             def quarantined() -> None:
@@ -135,7 +151,10 @@ class Worker:
         if item.due:
             self._delays.hold(item)
         elif self._parking is None:
-            self._lanes.offer(item)
+            if item.expired(int(self._clock.wall() * 1000)):
+                self._expire(item)
+            else:
+                self._lanes.offer(item)
         elif not self._parking.takes(item):
             self._lanes.offer(item)
             if self._holding.is_full(item.partition):
@@ -146,18 +165,20 @@ class Worker:
             item = await self._lanes.take()
             if item.request.due_at is not None and self.plan.keyed and self._waits(item):
                 continue
-            self._taken += 1
+            self._taken.add(item)
             disposition: Disposition = Release()
             try:
                 if self.plan.at_most_once:
                     await self._announcer.announce(item)
                 disposition = await self._sender.attempt(item)
             finally:
-                self._taken -= 1
+                self._taken.discard(item)
                 self._conclude(item, disposition)
 
     def _conclude(self, item: Item, disposition: Disposition) -> None:
         self.progress_at = self._clock.now()
+        if item.over:
+            return  # it expired in our hands, and was ended then
         if isinstance(disposition, Ack):  # nearly always
             self._settle(item, disposition)
             return
@@ -254,6 +275,9 @@ class Worker:
         self._lanes.ended(item)
         self._flights.land(item)
 
+    def _expire(self, item: Item) -> None:
+        self._settle(item, Expire())
+
     def _hop(self, item: Item) -> None:
         self._settler.move(item.request, lambda: self._settled(item))
 
@@ -317,7 +341,7 @@ class Worker:
     @property
     def deliverable(self) -> int:
         """Of these, what does not wait for its time, nor behind another of its key."""
-        return self._lanes.ready + max(self._taken, self.in_flight)
+        return self._lanes.ready + max(len(self._taken), self.in_flight)
 
     def __repr__(self) -> str:
         return f"<Worker {self.plan.service} {self._holding!r} {self._lanes!r} in_flight={self.in_flight}>"

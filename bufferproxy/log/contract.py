@@ -121,6 +121,11 @@ class LogWriter(ABC):
     def partitions(self, topic: str) -> int:
         """How many partitions `topic` has, as found when the log was opened."""
 
+    @property
+    def short(self) -> bool:
+        """There is room for the settling of what was accepted only. A topic of requests refuses by itself."""
+        return False
+
     async def append(self, partition: Partition, entry: Entry) -> Position:
         """`submit`, awaited. Raises AppendRefused or AppendUncertain."""
         decided: asyncio.Future[Position] = asyncio.get_running_loop().create_future()

@@ -53,6 +53,10 @@ class ObservedLog(Log):
         # One that began later in this turn, and was decided at once, took no time that could be told.
         self._emit(LogAppended([at - began if at > began else 0.0 for began in begun]))
 
+    @property
+    def short(self) -> bool:
+        return self._log.short
+
     def partitions(self, topic: str) -> int:
         return self._log.partitions(topic)
 

@@ -17,7 +17,8 @@ ANSWER = 128 * 1024
 
 
 class ServiceTopics(NamedTuple):
-    """Names of one service's topics, and the group that drains it."""
+    """Names of one service's topics, and the group that drains it. `priorities`: three topics of requests in
+    place of one."""
 
     requests: str
     delayed: str
@@ -26,17 +27,31 @@ class ServiceTopics(NamedTuple):
     results: str
     dead: str
     group: str
+    priorities: bool = False
 
     @classmethod
-    def of(cls, service: str, prefix: str = "bufferproxy") -> ServiceTopics:
+    def of(cls, service: str, prefix: str = "bufferproxy", *, priorities: bool = False) -> ServiceTopics:
         base = f"{prefix}.{service}"
         kinds = ("requests", "delayed", "parked", "states", "results", "dead")
-        return cls._make((*(f"{base}.{kind}" for kind in kinds), base))
+        return cls._make((*(f"{base}.{kind}" for kind in kinds), base, priorities))
+
+    @property
+    def high(self) -> str:
+        return self.requests + ".high"
+
+    @property
+    def low(self) -> str:
+        return self.requests + ".low"
+
+    @property
+    def fresh(self) -> tuple[str, ...]:
+        """Those of requests in the order they were accepted, in the order of their numbers in ids."""
+        return (self.requests, self.high, self.low) if self.priorities else (self.requests,)
 
     @property
     def open(self) -> tuple[str, ...]:
         """Those that hold requests which have not ended."""
-        return (self.requests, self.delayed, self.parked)
+        return (*self.fresh, self.delayed, self.parked)
 
 
 def topics_of(
@@ -53,7 +68,7 @@ def topics_of(
     open_ = Keep(committed_by=names.group)
     parked = (Topic(names.parked, partitions, open_, body + HEADROOM),) if parks else ()
     return (
-        Topic(names.requests, partitions, open_, body + HEADROOM),
+        *(Topic(name, partitions, open_, body + HEADROOM) for name in names.fresh),
         Topic(names.delayed, len(TIERS), open_, body + HEADROOM),
         *parked,
         Topic(names.states, partitions, Keep(seconds=keep_dead, compact=True), HEADROOM),

@@ -10,7 +10,7 @@ from bufferproxy.clock import Clock
 from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.settings import Settings
 from bufferproxy.database import open_database
-from bufferproxy.errors import LogUnusable
+from bufferproxy.errors import LogUnusable, Outdated
 from bufferproxy.results import tables
 from bufferproxy.results.sqlite_index import SqliteIndex
 
@@ -31,12 +31,12 @@ async def open_index(settings: Settings, clock: Clock) -> SqliteIndex:
 
 async def open_file(path: Path, clock: Clock) -> SqliteIndex:
     """One of an older format is removed, and made anew in its place. Raises LogUnusable or OSError."""
-    database = await open_database(path, tables.SCHEMA, clock=clock)
     try:
-        if await database.read(tables.version) != tables.SCHEMA.version:
-            await database.close()
-            await asyncio.to_thread(_remove, path)
-            database = await open_database(path, tables.SCHEMA, clock=clock)
+        database = await open_database(path, tables.SCHEMA, clock=clock)
+    except Outdated:
+        await asyncio.to_thread(_remove, path)
+        database = await open_database(path, tables.SCHEMA, clock=clock)
+    try:
         return await SqliteIndex.open(database)
     except BaseException:
         await database.close()

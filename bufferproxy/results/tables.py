@@ -57,11 +57,6 @@ Places = Mapping[Partition, tuple[int, int]]
 """Partition -> its number here, and how far it was read."""
 
 
-def version(connection: Connection) -> int:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(found)
-
-
 def places(connection: Connection) -> Places:
     found = connection.execute("SELECT topic, partition, number, next FROM places")
     return {Partition(topic, partition): (number, next_) for topic, partition, number, next_ in found}

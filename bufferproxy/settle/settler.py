@@ -9,7 +9,14 @@ from collections.abc import Callable
 from typing import assert_never
 
 from bufferproxy.clock import Clock
-from bufferproxy.envelope import copy_of, entry_of, letter_key, mark_entry
+from bufferproxy.envelope import (
+    DELAYED,
+    accepted_at_position,
+    copy_of,
+    entry_of,
+    letter_key,
+    mark_entry,
+)
 from bufferproxy.log.contract import Appended, LogWriter
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.observe.events import DeadLettered, Emit, Finished, Quarantined, RetryScheduled
@@ -81,9 +88,18 @@ class Settler:
         self._append((Partition(self._topics.dead, 0), Entry(place.encode(), record.value, headers)), kept)
 
     def move(self, request: Request, settled: Callable[[], None]) -> None:
-        """A delayed request whose tier is over and whose time has not come goes on to its next tier."""
+        """A delayed request whose tier is over and whose time has not come goes on to its next tier. Below
+        the commit nothing can be found of where it was accepted, so the first time it is told before."""
         now_ms = int(self._clock.wall() * 1000)
-        self._append(delayed(request, now_ms, self._topics.delayed), settled)
+        copy = delayed(request, now_ms, self._topics.delayed)
+        if not accepted_at_position(request, DELAYED):
+            self._append(copy, settled)
+            return
+        word = entry_of(_change(request, State.QUEUED, now_ms, due_at=request.due_at))
+        # One after the other: a word that is late could come after the request's end, and stand above it.
+        self._append(
+            (Partition(self._topics.states, request.results), word), lambda: self._append(copy, settled)
+        )
 
     def park(self, request: Request, settled: Callable[[], None]) -> None:
         """A request of a blocked key moves behind the others of its key that are parked already."""
@@ -211,7 +227,7 @@ def parked(request: Request, now_ms: int, topics: ServiceTopics) -> list[Write]:
     """The copy, in the partition of the same number, and a word of where it stands: it will lie below the
     commit of where it was accepted, where an id that nobody has told of counts as gone. Pure."""
     (topic, number), offset = request.position
-    state = State.QUEUED if request.due_at is None else State.RETRYING
+    state = State.RETRYING if request.attempts else State.QUEUED
     change = _change(request, state, now_ms, due_at=request.due_at)
     copy = copy_of(request, **{"from": f"{topic}/{number}/{offset}".encode()})
     return [

@@ -2,6 +2,7 @@
 
 Tier n is a FIFO in which every record waits the same 0.25 s * 4**n, so its head is due first and nothing
 needs to be held in memory. A record goes to the largest tier not above what remains, and hops on from there.
+What remains ends with its time or with its expiry, so that what expires in the tiers is met when it does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from bufferproxy.log.topics import TIERS
 from bufferproxy.records import Entry, Partition, Request
 
 EARLY = TIERS[0]
-"""Less than this many seconds early counts as due."""
+"""With less than this many seconds left it hops no more."""
 
 
 def tier_for(remaining: float) -> int:
@@ -25,9 +26,15 @@ def due(request: Request, now_ms: int) -> bool:
     return request.due_at is None or request.due_at - now_ms < EARLY * 1000
 
 
+def wait_from(now_ms: int, due_at: int, expires_at: int | None) -> tuple[int, int]:
+    """The tier for what has to wait now, and when that tier is waited out (ms since the epoch)."""
+    until = due_at if expires_at is None else min(due_at, expires_at)
+    tier = tier_for((until - now_ms) / 1000)
+    return tier, now_ms + round(TIERS[tier] * 1000)
+
+
 def delayed(request: Request, now_ms: int, topic: str) -> tuple[Partition, Entry]:
     """The copy to append so that `request` waits on until its `due_at` (which must be set)."""
     assert request.due_at is not None  # noqa: S101 - the callers have just set it
-    tier = tier_for((request.due_at - now_ms) / 1000)
-    copy = request._replace(hop_at=now_ms + round(TIERS[tier] * 1000))
-    return Partition(topic, tier), copy_of(copy)
+    tier, hop_at = wait_from(now_ms, request.due_at, request.expires_at)
+    return Partition(topic, tier), copy_of(request._replace(hop_at=hop_at))

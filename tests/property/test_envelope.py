@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bufferproxy.envelope import (
     Identity,
     accepted,
+    accepted_at_position,
     change_of,
     copy_of,
     entry_of,
@@ -98,12 +99,18 @@ def test_an_original_reads_as_it_was_accepted(request: Request, nonce: bytes, se
         waiting=request.waiting,
         idempotency_key=request.idempotency_key,
         expires_at=request.expires_at,
+        due_at=request.due_at,
+        hop_at=request.hop_at,
+        priority=request.priority,
     )
     (_, number), offset = request.position
     record = Record(request.position.partition, offset, *entry, 0.0)
     id_ = id_of(Identity(service, 0, number, offset, request.results, nonce))
     read = request_of(record, service, 0)
-    assert read == request._replace(id=id_, due_at=None, hop_at=None, attempts=0, sends=0, generation=0)
+    assert read == request._replace(id=id_, attempts=0, sends=0, generation=0)
+    assert accepted_at_position(read, 0)
+    assert not accepted_at_position(read, 3)
+    assert not accepted_at_position(read._replace(position=Position(Partition("t", number), offset + 1)), 0)
 
 
 @given(CHANGES)

@@ -88,6 +88,10 @@ class SqliteLog(Log):
                 part.table.recent.add(part.records())
         self._readers.wake()
 
+    @property
+    def short(self) -> bool:
+        return self.database.short
+
     def partitions(self, topic: str) -> int:
         return self.count(topic)
 

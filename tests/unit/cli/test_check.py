@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-GOOD = "services:\n  auth:\n    to: http://auth\n    key_rate: 5/s\n"
+GOOD = "services:\n  auth:\n    to: http://auth\n    hangup: keep\n"
 BAD = "services:\n  auth:\n    rate: 50\n    rat: 3/s\n"
 
 
@@ -22,7 +22,7 @@ def test_a_good_file_is_ok_and_nothing_goes_to_stdout(bufferproxy) -> None:  # t
     ran = bufferproxy("check", "-c", "good.yaml")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.splitlines() == [
-        "bufferproxy: services.auth.key_rate: accepted, not yet enforced in this version",
+        "bufferproxy: services.auth.hangup: accepted, not yet enforced in this version",
         "good.yaml: ok",
     ]
 
@@ -62,7 +62,7 @@ def test_show_as_json_is_a_list_of_key_value_origin(bufferproxy) -> None:  # typ
     ran = bufferproxy("check", "-c", "good.yaml", "--show", "-o", "json")
     rows = json.loads(ran.out)
     assert {"key": "services.auth.burst", "value": 1, "origin": "default"} in rows
-    assert {"key": "services.auth.key_rate", "value": "5/s", "origin": "good.yaml:4"} in rows
+    assert {"key": "services.auth.hangup", "value": "keep", "origin": "good.yaml:4"} in rows
 
 
 def test_the_schema_goes_to_stdout(bufferproxy) -> None:  # type: ignore[no-untyped-def]

@@ -99,6 +99,15 @@ CASES = {
         "services: {a: {to: http://a, order: keys}}\n",
         ['1:37: services.a.order: must be none, key or strict, not "keys": write key'],
     ),
+    "priorities in what is one queue": (
+        "services: {a: {to: http://a, order: strict, priority: {default: low}}}\n",
+        [
+            (
+                "1:55: services.a.priority: has no place beside order: strict, which is one queue: "
+                "take one of them out"
+            )
+        ],
+    ),
     "YAML's other booleans": (
         "services: {a: {to: http://a, preserve_host: yes}}\n",
         ['1:45: services.a.preserve_host: must be true or false, not "yes"'],

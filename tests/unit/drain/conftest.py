@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,17 +12,19 @@ import pytest
 from bufferproxy import envelope
 from bufferproxy.deliver.outcome import Answered, Outcome
 from bufferproxy.drain.lanes import Item
-from bufferproxy.drain.pacer import Pacer
+from bufferproxy.drain.pacer import UNBOUND, Pacer
 from bufferproxy.drain.plan import Plan
 from bufferproxy.drain.window import Window
 from bufferproxy.drain.worker import Worker
 from bufferproxy.http1.reply import Failure, Kind, Phase, Reply
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.observe.events import Event, Finished
 from bufferproxy.policy.bucket import TokenBucket
-from bufferproxy.records import Partition, Position, Request
+from bufferproxy.records import Partition, Position, Priority, Request, State
 from bufferproxy.settle.decide import RetryPolicy
 from bufferproxy.settle.settler import Settler
+from bufferproxy.settle.tiers import wait_from
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ class Service:
         self.away = False
         self.sent: list[tuple[bytes, float]] = []
         self.done: list[bytes] = []
+        self.talks = asyncio.Event()
+        self.talks.set()
 
     def idle(self) -> Connection | None:
         return None
@@ -64,6 +69,7 @@ class Service:
             self.fatal.set()
             await asyncio.Event().wait()
         await asyncio.sleep(0)
+        await self.talks.wait()
         status = 500 if request.body in self.bad else 200
         if status == 200:
             self.done.append(request.body)
@@ -77,20 +83,34 @@ class Service:
 class World:
     """A worker between a log in memory, which outlives it, and a service that the test plays."""
 
-    def __init__(self, order: str = "key", **plan: Any) -> None:
+    def __init__(
+        self,
+        order: str = "key",
+        *,
+        priorities: bool = False,
+        rate: float = math.inf,
+        concurrency: int = 4,
+        **plan: Any,
+    ) -> None:
+        names = self.names = ServiceTopics.of("a", priorities=priorities)
         self.clock = FakeClock()
         self.service = Service(self.clock.now)
         self.memory = Memory()
         self.log = MemoryLog(self.memory, self.clock)
-        self.plan = Plan("a", NAMES, 1, order, float("inf"), 1, 4, RETRY, window=WINDOW, **plan)
+        self.plan = Plan("a", names, 1, order, rate, 1, concurrency, RETRY, window=WINDOW, **plan)
+        self.events: list[Event] = []
+        self.pacer: Pacer
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Worker]:
         self.log = MemoryLog(self.memory, self.clock)
-        topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True)
+        topics = topics_of(
+            self.names, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True
+        )
         await self.log.ensure(topics, create=True)
-        pacer = Pacer("a", TokenBucket(float("inf"), 1, self.clock.now()), self.clock, _ignore)
-        settler = Settler("a", NAMES, self.log, self.clock, _ignore)
+        bucket = TokenBucket(self.plan.rate, 1, self.clock.now())
+        pacer = self.pacer = Pacer("a", bucket, self.clock, _ignore)
+        settler = Settler("a", self.names, self.log, self.clock, self.events.append)
         worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)
         reader = await self.log.reader(NAMES.group, self.plan.reads, worker.leases)
         running = asyncio.create_task(worker.run(reader, self.log))
@@ -101,17 +121,43 @@ class World:
             await asyncio.wait([running])
             await self.log.close()
 
-    async def accept(self, key: bytes | None, *bodies: bytes) -> None:
+    async def accept(
+        self,
+        key: bytes | None,
+        *bodies: bytes,
+        priority: Priority = Priority.NORMAL,
+        lives: int | None = None,
+        delay: int | None = None,
+    ) -> None:
+        """`lives` and `delay` in ms. What is delayed goes to its tier where it has no order to keep."""
+        now_ms = int(self.clock.wall() * 1000)
+        expires_at = None if lives is None else now_ms + lives
+        due_at = None if delay is None else now_ms + delay
+        place, hop_at = Partition(self.names.fresh[priority], 0), None
+        if due_at is not None and self.plan.order == "none":
+            tier, hop_at = wait_from(now_ms, due_at, expires_at)
+            place = Partition(self.names.delayed, tier)
         for body in bodies:
             entry = envelope.accepted(
                 key=key,
                 head=b"GET / HTTP/1.1\r\n",
                 body=body,
-                accepted_at=int(self.clock.wall() * 1000),
+                accepted_at=now_ms,
                 nonce=self.clock.nonce(),
                 results=0,
+                expires_at=expires_at,
+                due_at=due_at,
+                hop_at=hop_at,
+                priority=priority,
             )
-            await self.log.append(Partition(NAMES.requests, 0), entry)
+            await self.log.append(place, entry)
+
+    def ended(self, state: State) -> int:
+        return sum(isinstance(event, Finished) and event.outcome == state for event in self.events)
+
+    def pause(self, *, paused: bool) -> None:
+        regime = UNBOUND._replace(rate=0.0, rate_reason="paused", left=math.inf) if paused else UNBOUND
+        self.pacer.obey(regime, regime.concurrency)
 
     async def parked(self) -> int:
         lag = await self.log.lag(NAMES.group, (NAMES.parked,))

@@ -22,7 +22,7 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock(now=0.0, wall=T / 1000)
         self.let_go: list[tuple[str, str, float]] = []
-        self.delays = Delays(self.clock, self._note("ready"), self._note("hop"))
+        self.delays = Delays(self.clock, self._note("ready"), self._note("hop"), self._note("expire"))
 
     def _note(self, what: str) -> Callable[[Item], None]:
         return lambda item: self.let_go.append((what, item.request.id, self.clock.now()))
@@ -43,7 +43,7 @@ async def test_a_head_that_is_due_goes_to_the_lanes_and_the_next_follows_in_its_
     world.delays.hold(item("b", hop_at=T + 2000, due_at=T + 2100))
     async with world.running():
         await world.clock.advance(5)
-    assert world.let_go == [("ready", "a", 1.0), ("ready", "b", 2.0)]
+    assert world.let_go == [("ready", "a", 1.1), ("ready", "b", 2.1)]
     assert len(world.delays) == 0
 
 
@@ -55,12 +55,30 @@ async def test_a_head_whose_tier_is_over_and_whose_time_has_not_come_hops(item: 
     assert world.let_go == [("hop", "a", 1.0)]
 
 
-async def test_less_than_a_quarter_of_a_second_early_is_due_though_its_tier_is_not_over(item: Make) -> None:
+async def test_with_less_than_a_quarter_of_a_second_left_it_hops_no_more_and_goes_in_its_moment(
+    item: Make,
+) -> None:
     world = World()
+    world.delays.hold(item("late", hop_at=T + 250, due_at=T + 200))
     world.delays.hold(item("a", hop_at=T + 250, due_at=T + 100))
+    world.delays.hold(item("gone", partition=1, hop_at=T + 250, due_at=T + 100))
     async with world.running():
         await world.clock.advance(0)
-    assert world.let_go == [("ready", "a", 0.0)]
+        assert world.let_go == []
+        world.delays.discard([item("", partition=1, hop_at=1).partition])
+        assert len(world.delays) == 2
+        await world.clock.advance(1)
+    assert world.let_go == [("ready", "a", 0.1), ("ready", "late", 0.2)]
+
+
+async def test_what_expires_before_it_is_due_ends_when_its_tier_is_over(item: Make) -> None:
+    world = World()
+    expiring = item("a", hop_at=T + 1000, due_at=T + 60_000)
+    expiring.request = expiring.request._replace(expires_at=T + 1000)
+    world.delays.hold(expiring)
+    async with world.running():
+        await world.clock.advance(1)
+    assert world.let_go == [("expire", "a", 1.0)]
 
 
 async def test_what_comes_while_it_sleeps_is_seen(item: Make) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from bufferproxy.records import Priority
+
 Make = Callable[..., Any]
 WINDOW = 20
 """Open requests of a partition, as the world has it."""
@@ -69,3 +71,39 @@ async def test_order_holds_through_restarts(drain_world: Make, seconds: float) -
         await world.clock.advance(250.0)
         assert [body for body in world.service.done if body != b"g"] == [*numbered(b"b", 3 * WINDOW), b"last"]
         assert worker.open == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.15, 1.0])
+async def test_with_priorities_all_of_a_key_is_parked_and_each_keeps_its_order(
+    drain_world: Make, seconds: float
+) -> None:
+    """Whatever lies in the three topics and in what is parked, through restarts in between."""
+    world = drain_world(priorities=True)
+    world.service.bad = {b"NORMAL0"}
+    bodies = {priority: numbered(priority.name.encode(), (3 - priority) * WINDOW) for priority in Priority}
+
+    async def accept(some: slice) -> None:
+        for priority, names in bodies.items():
+            await world.accept(b"bad", *names[some], priority=priority)
+
+    async with world.running():
+        await world.accept(b"bad", b"NORMAL0")
+        await world.clock.advance(1.0)
+        await accept(slice(1, WINDOW - 5))
+        await world.clock.advance(seconds)
+    async with world.running():
+        await world.clock.advance(0.05)
+        await accept(slice(WINDOW - 5, None))
+        await world.accept(b"good", b"g", priority=Priority.LOW)
+        await world.clock.advance(seconds + 1.0)
+        assert (b"g" in world.service.done) or seconds == 0.0
+    world.service.bad = set()
+    async with world.running() as worker:
+        await world.clock.advance(400.0)
+        assert worker.open == 0
+        assert await world.parked() == 0
+    done = [body for body in world.service.done if body != b"g"]
+    assert len(done) == len(set(done))
+    for priority, names in bodies.items():
+        mine = [body for body in done if body.startswith(priority.name.encode())]
+        assert mine == names[0 if priority is Priority.NORMAL else 1 :]

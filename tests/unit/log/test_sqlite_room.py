@@ -116,6 +116,7 @@ async def test_the_reserve_is_for_settling(small_disk: Path) -> None:
     await log.append(RESULTS, Entry(b"id", bytes(100_000), ()))
     with pytest.raises(StorageFull):
         await log.append(REQUESTS, Entry(None, b"fresh", ()))
+    assert log.short
     await settle(await join(log), log, stored)
     async with asyncio.timeout(30):
         while True:  # one look at the free space holds for a tenth of a second
@@ -124,6 +125,7 @@ async def test_the_reserve_is_for_settling(small_disk: Path) -> None:
             except StorageFull:
                 continue
             break
+    assert not log.short
     await log.close()
 
 

@@ -17,6 +17,7 @@ def test_a_services_topics_and_its_group_begin_with_the_prefix() -> None:
         "p.auth.results",
         "p.auth.dead",
         "p.auth",
+        False,
     )
     assert ServiceTopics.of("auth").requests == "bufferproxy.auth.requests"
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.envelope import change_of, letter_of, request_of
+from bufferproxy.envelope import DELAYED, Identity, change_of, id_of, letter_of, request_of
 from bufferproxy.errors import AppendRefused, AppendUncertain
 from bufferproxy.log.contract import LogWriter
 from bufferproxy.log.topics import ServiceTopics, topics_of
@@ -223,6 +223,33 @@ def test_a_hop_is_one_append_to_the_next_tier() -> None:
     assert world.writer.undecided[0][0] == Partition(NAMES.delayed, 1)
     world.writer.store()
     assert (world.settled, world.events) == (1, [])
+
+
+def test_what_first_leaves_the_tier_where_it_was_accepted_is_told_of_before() -> None:
+    """Below the commit of where it was accepted, nothing else says that it is there."""
+    world = World()
+    accepted = Identity(0, DELAYED, 2, 5, 2, bytes(12))
+    there = Position(Partition(NAMES.delayed, 2), 5)
+    delayed = FRESH._replace(id=id_of(accepted), position=there, due_at=NOW + 1000)
+    world.settler.move(delayed, world.note)
+    (partition, entry, _), *more = world.writer.undecided
+    assert (partition, more) == (STATES, [])
+    told = read(entry)
+    assert (told.id, told.state, told.next_attempt_at) == (delayed.id, State.QUEUED, NOW + 1000)
+    world.writer.store()
+    assert ([one[0] for one in world.writer.undecided], world.settled) == ([Partition(NAMES.delayed, 1)], 0)
+    world.writer.store()
+    assert world.settled == 1
+    world.settler.move(delayed._replace(position=there._replace(offset=6)), world.note)
+    assert [one[0] for one in world.writer.undecided] == [Partition(NAMES.delayed, 1)]
+
+
+@pytest.mark.parametrize(("attempts", "state"), [(0, State.QUEUED), (1, State.RETRYING)])
+def test_what_is_parked_before_its_time_is_queued_unless_it_was_tried(attempts: int, state: State) -> None:
+    world = World()
+    world.settler.park(FRESH._replace(due_at=NOW + 9000, attempts=attempts), world.note)
+    told = [read(entry) for partition, entry, _ in world.writer.undecided if partition == STATES]
+    assert [(one.state, one.next_attempt_at) for one in told] == [(state, NOW + 9000)]
 
 
 async def test_a_retry_in_place_is_shown_once_lest_it_is_told_after_the_end() -> None:

@@ -5,7 +5,7 @@ import pytest
 from bufferproxy.envelope import request_of
 from bufferproxy.log.topics import TIERS
 from bufferproxy.records import Partition, Position, Record, Request
-from bufferproxy.settle.tiers import delayed, due, tier_for
+from bufferproxy.settle.tiers import delayed, due, tier_for, wait_from
 
 PLAIN = Request("a" * 48, Position(Partition("r", 0), 0), b"k", b"GET / HTTP/1.1\r\n", b"b", 0, 0)
 
@@ -32,3 +32,11 @@ def test_the_copy_says_when_its_tier_is_over_and_is_the_same_request() -> None:
     assert read == PLAIN._replace(
         position=Position(partition, 5), due_at=10_000, attempts=2, hop_at=3_000 + TIERS[2] * 1000
     )
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "expected"),
+    [(None, (2, 7_000)), (60_000, (2, 7_000)), (5_000, (1, 4_000)), (0, (0, 3_250))],
+)
+def test_it_waits_no_longer_than_until_it_expires(expires_at: int | None, expected: tuple[int, int]) -> None:
+    assert wait_from(3_000, 10_000, expires_at) == expected
