@@ -2,7 +2,7 @@
 
 Each pick gives every queue that has something its weight as credit, takes from the richest, and takes the sum
 of these weights back from it. So while several have something, each is picked in proportion to its weight,
-evenly spread, and none waits for more picks than the weights come to.
+evenly spread, and none waits for longer than two rounds of as many picks as the weights come to.
 """
 
 from __future__ import annotations
