@@ -8,15 +8,18 @@ after the last of them. Here the I/O thread asks, is answered, hands over and as
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kafka.errors import KafkaError
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import CorruptRecordError, KafkaError
 from kafka.net.wakeup_notifier import WakeupNotifier
+from kafka.protocol.consumer import IsolationLevel
 
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.options import FETCHED, POLL, describe
+from bufferproxy.log.kafka.wire import records
 from bufferproxy.records import Partition, Record
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ class Pump:
         self._feed = feed
         self._net = consumer._net
         self._fetcher = consumer._fetcher
+        self._fetcher.PartitionRecords = Parsed
         self._changed = WakeupNotifier(self._net)
 
     def start(self) -> None:
@@ -76,7 +80,7 @@ class Pump:
         self._let_parked_records_in()
         polled, more = fetcher.fetched_records(FETCHED)
         if polled:
-            self._feed.offer(*converted(polled))
+            self._feed.offer(*joined(polled))
         if more:
             await self._net.sleep(0)  # heartbeats want their turn too
         else:
@@ -102,19 +106,50 @@ class Pump:
             self._fetcher._next_partition_records = None
 
 
-def converted(polled: Mapping[Any, Sequence[Any]]) -> tuple[list[Record], int]:
-    """Kafka's records as ours, and the bytes they take."""
-    records: list[Record] = []
-    size = 0
-    for place, batch in polled.items():
-        partition = Partition(place.topic, place.partition)
-        for one in batch:
-            value = one.value
-            if value is None:  # a tombstone
-                value = b""
-            size += len(value)
-            records.append(
-                Record(partition, one.offset, one.key, value, tuple(one.headers), one.timestamp / 1000)
-            )
+class Parsed(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """What was fetched of one partition, as our records: see wire.py."""
+
+    def _unpack_records(self, place: Any, batches: Any, *_: object) -> Iterator[Record]:
+        partition, last = Partition(place.topic, place.partition), None
+        while (batch := batches.next_batch()) is not None:
+            if batch.magic != 2:
+                raise CorruptRecordError(f"{partition} holds records in a format from before Kafka 0.11")
+            if self.check_crcs and not batch.validate_crc():
+                raise CorruptRecordError(
+                    f"a batch of {partition} from offset {batch.base_offset} on is damaged"
+                )
+            last, self.leader_epoch = batch, batch.leader_epoch
+            self.bytes_read += batch.size_in_bytes
+            if not self._skipped(batch):
+                for record in _records(partition, batch):
+                    self.next_fetch_offset = record.offset + 1
+                    yield record
+        if last is not None:  # also past what was skipped, and what compaction has taken
+            self.next_fetch_offset = last.next_offset
+        self.drain()
+
+    def _skipped(self, batch: Any) -> bool:
+        """Whether it is no data: a marker, or (`isolation_level`) of a transaction that was aborted."""
+        if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
+            self._consume_aborted_transactions_up_to(batch.last_offset)
+            if self._contains_abort_marker(batch):
+                self.aborted_producer_ids.discard(batch.producer_id)
+            elif self._is_batch_aborted(batch):
+                return True
+        return bool(batch.is_control_batch)
+
+
+def _records(partition: Partition, batch: Any) -> Iterator[Record]:
+    iter(batch)  # decompresses it
+    stamped = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
+    data = bytes(batch._buffer)
+    return records(
+        partition, data, batch._pos, batch.records_count, batch.base_offset, batch.first_timestamp, stamped
+    )
+
+
+def joined(fetched: Mapping[Any, Sequence[Record]]) -> tuple[list[Record], int]:
+    """All of them, and the bytes they take."""
+    found = [record for some in fetched.values() for record in some]
     # Headers and objects: measured at 200 to 400 bytes a record in CPython 3.11.
-    return records, size + 512 * len(records)
+    return found, sum([len(record.value) for record in found]) + 512 * len(found)

@@ -10,7 +10,7 @@ from kafka import TopicPartition
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.kafka.options import POLL, Clients, ours
-from bufferproxy.log.kafka.pump import converted
+from bufferproxy.log.kafka.pump import Parsed, joined
 from bufferproxy.records import Position, Record
 
 PATIENCE = 5.0
@@ -31,6 +31,7 @@ class Sight:
         with self._one_at_a_time, ours(f"reading {position}"):
             if self._consumer is None:
                 self._consumer = self._clients.consumer()
+                self._consumer._fetcher.PartitionRecords = Parsed
             consumer = self._consumer
             consumer.assign([place])
             (end,) = consumer.end_offsets([place], timeout_ms=PATIENCE * 1000).values()
@@ -42,7 +43,7 @@ class Sight:
             while len(records) < limit and at < end:
                 # The position also passes what is no record: gaps left by compaction, markers.
                 polled = consumer.poll(timeout_ms=int(POLL * 1000), max_records=limit - len(records))
-                records += converted(polled)[0]
+                records += joined(polled)[0]
                 at = consumer.position(place, timeout_ms=1000)
                 if polled:
                     deadline = self._clock.now() + PATIENCE

@@ -12,15 +12,14 @@ from kafka.net.selector import NetworkSelector
 from bufferproxy.log.kafka import feed as feed_module
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.poller import Poller
+from bufferproxy.records import Partition, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
-class Fetched:
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
-        self.key, self.value, self.headers, self.timestamp = None, b"v", (), 1000
+def fetched(offset: int) -> Record:
+    return Record(Partition("t", 0), offset, None, b"v", (), 1.0)
 
 
 class Fetcher:
@@ -32,10 +31,10 @@ class Fetcher:
         self.config: dict[str, Any] = {}
         self.waits: list[int] = []
         self._fetch_futures: list[Future] = []
-        self._fetched: list[Fetched] = []
+        self._fetched: list[Record] = []
         self.failure: Exception | None = None
 
-    def fetched_records(self, most: int) -> tuple[Mapping[Any, Sequence[Fetched]], bool]:
+    def fetched_records(self, most: int) -> tuple[Mapping[Any, Sequence[Record]], bool]:
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
@@ -49,7 +48,7 @@ class Fetcher:
 
     def arrive(self, *offsets: int) -> None:
         """On the I/O thread."""
-        self._fetched += map(Fetched, offsets)
+        self._fetched += map(fetched, offsets)
         answered, self._fetch_futures = self._fetch_futures, []
         for future in answered:
             future.success(None)
