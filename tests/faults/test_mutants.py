@@ -1,0 +1,109 @@
+"""C10: the ordinary scenario with a deliberate bug makes its check complain, and without it none."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bufferproxy.testing.crowd import Trial
+from bufferproxy.testing.load import Load
+from bufferproxy.testing.mutants import MUTANTS
+from bufferproxy.testing.processes import wait_until
+from bufferproxy.testing.world import World, kafka_place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bufferproxy.testing.history import History
+
+pytestmark = pytest.mark.acceptance
+
+RATE = 500
+CONCURRENCY = 10
+PARTITIONS = 4 + 10
+"""Of requests, and of the tiers of what is delayed."""
+REPEATED = CONCURRENCY + int(RATE * 0.3)
+
+
+def checks(complaints: list[str]) -> set[str]:
+    return {complaint.partition(":")[0] for complaint in complaints}
+
+
+async def _killed_under_load(world: World, mutant: str) -> History:
+    world.mutants["run"] = mutant
+    await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    async with Load(world.proxy.url, connections=20) as load:
+        trial = Trial(world, load)
+        async with trial.crowd(rate=0.8 * RATE):
+            for _ in range(2):
+                await load.accepts(300)
+                await trial.kill("run", repeats=REPEATED)
+            await load.accepts(100)
+        return await trial.history(lost_after=3.0)
+
+
+@pytest.mark.parametrize("mutant", ["", "acknowledge-before-flush", "commit-before-completion"])
+async def test_a_kill_loses_what_a_mutant_did_not_keep(sqlite_world: World, mutant: str) -> None:
+    history = await _killed_under_load(sqlite_world, mutant)
+    complaints = history.complaints(rate=RATE)
+    assert checks(complaints) >= set(MUTANTS[mutant].breaks) if mutant else complaints == []
+
+
+@pytest.mark.parametrize("mutant", ["", "retry-not-counted"])
+async def test_retries_that_take_no_token_exceed_the_rate(sqlite_world: World, mutant: str) -> None:
+    sqlite_world.mutants["run"] = mutant
+    retry = {"attempts": 3, "first": "300ms", "jitter": "none"}
+    await asyncio.to_thread(sqlite_world.start, rate="100/s", retry=retry)
+    sqlite_world.recorder.mode(first=[500])
+    async with Load(sqlite_world.proxy.url, connections=20) as load:
+        trial = Trial(sqlite_world, load)
+        async with trial.crowd(rate=100):
+            await load.accepts(200)
+        history = await trial.history()
+    complaints = history.complaints(rate=100)
+    assert complaints == [] if not mutant else checks(complaints) == set(MUTANTS[mutant].breaks)
+
+
+@pytest.fixture
+def short_session(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    """A world on Kafka whose members are given up after 3 s without a heartbeat."""
+    bootstrap = request.getfixturevalue("kafka_broker").bootstrap
+    place = kafka_place(bootstrap, f"t{tmp_path.name[-12:]}", options={"session_timeout_ms": 3000})
+    with World(tmp_path, place) as world:
+        yield world
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("mutant", ["", "no-ownership-gate"])
+async def test_a_frozen_worker_that_goes_on_sending_what_others_hold_now_is_noticed(
+    short_session: World, mutant: str
+) -> None:
+    world = short_session
+    world.mutants["worker-0"] = mutant
+    await asyncio.to_thread(world.start, rate="200/s", concurrency=CONCURRENCY, order="key")
+    other = await asyncio.to_thread(world.add_worker)
+    held = 'bufferproxy_worker_partitions{service="orders"}'
+
+    def shared() -> bool:
+        return other.metrics()[held] == PARTITIONS // 2  # a mutant does not let go of what it has lost
+
+    await asyncio.to_thread(wait_until, shared, "the two to share all partitions")
+    async with Load(world.proxy.url, connections=20) as load:
+        trial = Trial(world, load, keys=40)
+        async with trial.crowd(rate=250):
+            await load.accepts(500)
+            async with trial.fault("SIGSTOP worker-0", repeats=REPEATED, frozen=1):
+                world.worker.signal(signal.SIGSTOP)
+                await asyncio.to_thread(
+                    wait_until, lambda: other.metrics()[held] == PARTITIONS, "the other to hold all"
+                )
+                world.worker.signal(signal.SIGCONT)
+                await asyncio.to_thread(wait_until, shared, "the two to share them again")
+            await load.accepts(200)
+        history = await trial.history()
+    complaints = history.complaints(rate=200, keyed=True)
+    print("\n".join(complaints))
+    assert checks(complaints) >= set(MUTANTS[mutant].breaks) if mutant else complaints == []
