@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sqlite3
 import time
 from itertools import count, takewhile
@@ -69,22 +70,33 @@ class Trial:
 
     @contextlib.asynccontextmanager
     async def fault(
-        self, what: str, *, repeats: int = 0, reach: float = float("inf"), frozen: int = 0
+        self, what: str, repeats: int = 0, *, lasts: float = 0.0, frozen: int = 0
     ) -> AsyncIterator[None]:
         """One fault, until the product is whole again. See `history.Fault`."""
         at = time.time()
         yield
-        self.faults.append(Fault(what, at, time.time(), repeats, reach, frozen))
+        self.faults.append(Fault(what, at, time.time(), repeats, lasts=lasts, frozen=frozen))
 
-    async def kill(self, victim: str, *, repeats: int = 0, reach: float = float("inf")) -> None:
+    async def kill(self, victim: str, *, repeats: int = 0) -> None:
         """kill -9 of a process by its name, and a new start."""
         process = next(one for one in self.world.processes if one.name == victim)
-        async with self.fault(f"kill -9 {victim}", repeats=repeats, reach=reach):
+        async with self.fault(f"kill -9 {victim}", repeats):
             if process is self.world.proxy:
                 self.load.up.clear()
             await asyncio.to_thread(process.kill)
             await asyncio.to_thread(process.start)
         self.load.up.set()
+
+    async def freeze_past_session(self, repeats: int) -> None:
+        """SIGSTOP of the first of two workers, until the other one holds all partitions; SIGCONT, until they
+        share them again. It is the other that is asked: a mutant may not know what it has lost."""
+        frozen, other = self.world.workers
+        everything = 4 + 10  # of requests, and the tiers of what is delayed
+        async with self.fault("SIGSTOP", repeats, frozen=1):
+            frozen.signal(signal.SIGSTOP)
+            await asyncio.to_thread(other.await_partitions, everything)
+            frozen.signal(signal.SIGCONT)
+            await asyncio.to_thread(other.await_partitions, everything // 2)
 
     async def history(self, *, patience: float = PATIENCE, lost_after: float = PATIENCE) -> History:
         """Once nothing is open, and all that was accepted has arrived: at most `patience` and `lost_after`

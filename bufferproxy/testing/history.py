@@ -52,18 +52,20 @@ class End(NamedTuple):
 
 class Fault(NamedTuple):
     """`at` to `healed`: from just before it until the product was whole again. It may repeat `repeats`
-    attempts, and only those made from `reach` seconds before it until it was healed. `frozen`: of so many
-    workers, each of which may have been stopped between its check and its write."""
+    attempts, and only those made from `reach` seconds before it until it was healed, or `lasts` seconds
+    longer where it leaves a request in the log twice. `frozen`: so many workers may have been stopped between
+    their check and their write."""
 
     what: str
     at: float
     healed: float
     repeats: int = 0
     reach: float = inf
+    lasts: float = 0.0
     frozen: int = 0
 
     def explains(self, first: Arrival) -> bool:
-        return self.at - self.reach <= first.at <= self.healed
+        return self.at - self.reach <= first.at <= self.healed + self.lasts
 
 
 @dataclass(frozen=True)

@@ -223,12 +223,22 @@ class Bufferproxy(Process):
         def ready() -> bool:
             if not self.running:
                 raise AssertionError(f"{self.role} ended:\n{self.output.read_text()}")
-            try:
-                return bool(get(f"{self.admin}/readyz")["ready"])
-            except urllib.error.HTTPError:
-                return False
+            return self.ready
 
         wait_until(ready, f"{self.role} to be ready", patience=patience)
+
+    @property
+    def ready(self) -> bool:
+        """What it says of itself; also False when it says nothing."""
+        try:
+            return bool(get(f"{self.admin}/readyz")["ready"])
+        except OSError:
+            return False
+
+    def await_partitions(self, count: int, service: str = "orders") -> None:
+        """Until it holds exactly so many, as a worker of `service`."""
+        held = f'bufferproxy_worker_partitions{{service="{service}"}}'
+        wait_until(lambda: self.metrics()[held] == count, f"{self.name} to hold {count} partitions")
 
     def service(self, name: str = "default") -> Any:
         return get(f"{self.admin}/api/v1/services/{name}")

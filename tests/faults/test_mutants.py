@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bufferproxy.testing.crowd import Trial
 from bufferproxy.testing.load import Load
 from bufferproxy.testing.mutants import MUTANTS
-from bufferproxy.testing.processes import wait_until
-from bufferproxy.testing.world import World, kafka_place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bufferproxy.testing.history import History
+    from bufferproxy.testing.world import World
 
 pytestmark = pytest.mark.acceptance
 
 RATE = 500
 CONCURRENCY = 10
-PARTITIONS = 4 + 10
-"""Of requests, and of the tiers of what is delayed."""
 REPEATED = CONCURRENCY + int(RATE * 0.3)
 
 
@@ -67,43 +61,21 @@ async def test_retries_that_take_no_token_exceed_the_rate(sqlite_world: World, m
     assert complaints == [] if not mutant else checks(complaints) == set(MUTANTS[mutant].breaks)
 
 
-@pytest.fixture
-def short_session(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
-    """A world on Kafka whose members are given up after 3 s without a heartbeat."""
-    bootstrap = request.getfixturevalue("kafka_broker").bootstrap
-    place = kafka_place(bootstrap, f"t{tmp_path.name[-12:]}", options={"session_timeout_ms": 3000})
-    with World(tmp_path, place) as world:
-        yield world
-
-
 @pytest.mark.kafka
 @pytest.mark.parametrize("mutant", ["", "no-ownership-gate"])
 async def test_a_frozen_worker_that_goes_on_sending_what_others_hold_now_is_noticed(
     short_session: World, mutant: str
 ) -> None:
-    world = short_session
+    world, rate = short_session, 300
     world.mutants["worker-0"] = mutant
-    await asyncio.to_thread(world.start, rate="200/s", concurrency=CONCURRENCY, order="key")
+    await asyncio.to_thread(world.start, rate=f"{rate}/s", concurrency=CONCURRENCY, order="key")
     other = await asyncio.to_thread(world.add_worker)
-    held = 'bufferproxy_worker_partitions{service="orders"}'
-
-    def shared() -> bool:
-        return other.metrics()[held] == PARTITIONS // 2  # a mutant does not let go of what it has lost
-
-    await asyncio.to_thread(wait_until, shared, "the two to share all partitions")
+    await asyncio.to_thread(other.await_partitions, 7)
     async with Load(world.proxy.url, connections=20) as load:
         trial = Trial(world, load, keys=40)
-        async with trial.crowd(rate=250):
-            await load.accepts(500)
-            async with trial.fault("SIGSTOP worker-0", repeats=REPEATED, frozen=1):
-                world.worker.signal(signal.SIGSTOP)
-                await asyncio.to_thread(
-                    wait_until, lambda: other.metrics()[held] == PARTITIONS, "the other to hold all"
-                )
-                world.worker.signal(signal.SIGCONT)
-                await asyncio.to_thread(wait_until, shared, "the two to share them again")
-            await load.accepts(200)
+        async with trial.crowd(rate=2 * rate):
+            await load.accepts(1000)
+            await trial.freeze_past_session(REPEATED)
         history = await trial.history()
-    complaints = history.complaints(rate=200, keyed=True)
-    print("\n".join(complaints))
+    complaints = history.complaints(rate=rate, keyed=True)
     assert checks(complaints) >= set(MUTANTS[mutant].breaks) if mutant else complaints == []

@@ -74,11 +74,12 @@ class SqliteLog(Log):
     def _decided(self, batch: Batch, error: LogError | None) -> None:
         """Before the batch tells who submitted: readers see what they are told of."""
         self._queued -= batch.size
+        if error is not None:
+            return
         for table, end in batch.ends.items():
             table.end = end
-        if error is None:
-            for table, records in batch.records().items():
-                table.recent.add(records)
+        for table, records in batch.records().items():
+            table.recent.add(records)
         self._readers.wake()
 
     def partitions(self, topic: str) -> int:
