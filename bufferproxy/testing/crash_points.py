@@ -41,9 +41,9 @@ def _before(owner: Any, name: str, passages: Passages, *, when: Callable[..., bo
 
 def _before_acknowledge(passages: Passages) -> None:
     """The request is durable, its caller does not know."""
-    from bufferproxy.accept.handler import Pending
+    from bufferproxy.accept import handler
 
-    _before(Pending, "stored", passages)
+    _before(vars(handler)["Pending"], "stored", passages)
 
 
 def _after_fetch(passages: Passages) -> None:

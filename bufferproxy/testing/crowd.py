@@ -126,5 +126,5 @@ class Trial:
             return ids <= {end.id for end in found}
 
         with contextlib.suppress(AssertionError):
-            wait_until(there, "an end for each", patience=patience, every=0.2)
+            wait_until(there, "an end for each", patience=patience, every=1.0)
         return found

@@ -1,27 +1,30 @@
 """What a run left in its log, for `history.py`: the ends of requests, and every commit. Blocks.
 
-Read beside bufferproxy, with SQLite's and Kafka's own means. Kafka keeps each commit as a record of
+Read beside bufferproxy, while it runs. Kafka keeps each commit as a record of
 `__consumer_offsets`, so there the whole history of commits is seen; SQLite keeps the last one only, and a
 `Watch` samples it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
 
 from bufferproxy.envelope import change_of
 from bufferproxy.errors import EnvelopeError
-from bufferproxy.log.sqlite.tables import unpack_headers
+from bufferproxy.log.sqlite import open_sqlite
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Partition, Record
+from bufferproxy.records import Partition, Position, Record
 from bufferproxy.testing.history import End
 from bufferproxy.testing.samples import Sample
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from bufferproxy.testing.world import LogPlace
 
 OFFSETS = "__consumer_offsets"
+MANY = 10_000_000
+"""Records: all that a partition has."""
 PATIENCE = 20.0
 """Seconds without a record after which reading from Kafka is given up."""
 
@@ -85,19 +90,21 @@ def _sqlite(place: LogPlace) -> Iterator[sqlite3.Connection]:
 
 
 def _sqlite_records(place: LogPlace, topic: str) -> list[Record]:
-    partitions = (
-        "SELECT partitions.id, number FROM partitions JOIN topics ON topics.id = topic WHERE name = ?"
-    )
-    records = []
-    with _sqlite(place) as connection:
-        for id_, number in connection.execute(partitions, (topic,)).fetchall():
-            rows = connection.execute(
-                f"SELECT offset, key, value, headers, appended_at FROM records_{id_} ORDER BY offset"
-            )
-            for offset, key, value, headers, at in rows:
-                packed = unpack_headers(headers)
-                records.append(Record(Partition(topic, number), offset, key, value, packed, at))
-    return records
+    """From a copy, for the log has one owner."""
+    with tempfile.TemporaryDirectory(prefix="bufferproxy-evidence-") as folder:
+        copy = Path(folder) / "log.db"
+        with _sqlite(place) as connection, contextlib.closing(sqlite3.connect(copy)) as into:
+            connection.backup(into)
+        return asyncio.run(_records_of(copy, topic))
+
+
+async def _records_of(file: Path, topic: str) -> list[Record]:
+    log = await open_sqlite(file, fatal=lambda _: None)
+    try:
+        partitions = [Partition(topic, number) for number in range(log.partitions(topic))]
+        return [record for each in partitions for record in await log.read(Position(each, 0), MANY)]
+    finally:
+        await log.close()
 
 
 def _kafka_records(place: LogPlace, topic: str) -> list[Record]:

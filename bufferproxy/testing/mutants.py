@@ -72,36 +72,36 @@ def _commit_before_completion() -> None:
     ) -> Mapping[Any, Any]:
         found = original(holding, *arguments)
         return {
-            partition: (epoch, holding._windows[partition]._order[-1][1], *rest)
-            if holding._windows[partition]._order
-            else (epoch, offset, *rest)
-            for partition, (epoch, offset, *rest) in found.items()
+            partition: _up_to_the_newest(holding, partition, commit) for partition, commit in found.items()
         }
 
     wrap(Holding, "begin", begin)
     wrap(Holding, "committable", committable)
 
 
+def _up_to_the_newest(holding: Any, partition: Any, commit: Any) -> Any:
+    """(epoch, next offset, and whatever else), with the offset after the newest that was fetched."""
+    order = holding._windows[partition]._order
+    values = (commit[0], order[-1][1] if order else commit[1], *("" for _ in commit[2:]))
+    return commit._make(values) if hasattr(commit, "_make") else values
+
+
 def _no_ownership_gate() -> None:
     """What was fetched is sent and committed, whoever holds the partition by now."""
+    from bufferproxy.drain.delays import Delays
     from bufferproxy.drain.holding import Holding
+    from bufferproxy.drain.lanes import Lanes
     from bufferproxy.drain.leases import Leases
-    from bufferproxy.drain.worker import Worker
     from bufferproxy.log.kafka.commits import Commits
 
-    def keep(original: Callable[..., None], holding: Holding, partitions: Collection[Any]) -> None:
+    def keep(original: Callable[..., None], owner: Any, partitions: Collection[Any]) -> None:
         pass
 
-    def committing(original: Callable[..., Mapping[Any, int]], commits: Commits) -> Mapping[Any, int]:
-        return dict(commits._wanted)
-
-    def want(
-        original: Callable[..., Awaitable[Any]],
-        commits: Commits,
-        offsets: Mapping[Any, tuple[int, int]],
-    ) -> Awaitable[Any]:
-        commits._wanted = {partition: offset for partition, (_, offset, *_) in offsets.items()}
-        return commits._send_wanted()
+    def wanted(original: Callable[..., Mapping[Any, Any]], commits: Commits) -> Mapping[Any, Any]:
+        done = commits._done
+        return {
+            partition: commit for partition, commit in commits._wanted.items() if commit != done[partition]
+        }
 
     def grant(original: Callable[..., None], holding: Holding, leases: Mapping[Any, Any]) -> None:
         for partition in leases:
@@ -110,24 +110,26 @@ def _no_ownership_gate() -> None:
 
     wrap(Leases, "may_send", lambda original, leases, item: True)
     wrap(Holding, "grant", grant)
-    wrap(Worker, "_forget", lambda original, worker, partitions: None)
     wrap(Holding, "drop", keep)
-    wrap(Commits, "_open", committing)
-    wrap(Commits, "commit", want)
+    for owner in (*Lanes.__subclasses__(), Delays):
+        wrap(owner, "discard", keep)
+    wrap(Commits, "_open", wanted)
+    wrap(Commits, "_holds", lambda original, commits, partition, epoch: True)
 
 
 def _retry_not_counted() -> None:
     """Retries take no token."""
+    from bufferproxy.drain.lanes import Lanes
     from bufferproxy.drain.pacer import Pacer
-    from bufferproxy.drain.worker import Worker
 
     retrying: ContextVar[bool] = ContextVar("retrying", default=False)
 
-    def attempt(original: Callable[..., Awaitable[Any]], worker: Worker, item: Any) -> Awaitable[Any]:
+    async def take(original: Callable[..., Awaitable[Any]], lanes: Lanes) -> Any:
+        item = await original(lanes)
         retrying.set(item.request.attempts > 0)  # each deliverer is a task with a context of its own
-        return original(worker, item)
+        return item
 
-    wrap(Worker, "_attempt", attempt)
+    wrap(Lanes, "take", take)
     wrap(Pacer, "turns_now", lambda original, pacer: retrying.get() or original(pacer))
 
 
