@@ -88,6 +88,7 @@ def _up_to_the_newest(holding: Any, partition: Any, commit: Any) -> Any:
 
 def _no_ownership_gate() -> None:
     """What was fetched is sent and committed, whoever holds the partition by now."""
+    import bufferproxy.drain.worker  # noqa: F401 - all kinds of lanes are known then
     from bufferproxy.drain.delays import Delays
     from bufferproxy.drain.holding import Holding
     from bufferproxy.drain.lanes import Lanes
