@@ -87,11 +87,10 @@ class Trial:
             await asyncio.to_thread(process.start)
         self.load.up.set()
 
-    async def freeze_past_session(self, repeats: int) -> None:
-        """SIGSTOP of the first of two workers, until the other one holds all partitions; SIGCONT, until they
-        share them again. It is the other that is asked: a mutant may not know what it has lost."""
+    async def freeze_past_session(self, everything: int, repeats: int) -> None:
+        """SIGSTOP of the first of two workers, until the other one holds `everything`; SIGCONT, until they
+        share it again. It is the other that is asked: a mutant may not know what it has lost."""
         frozen, other = self.world.workers
-        everything = 4 + 10  # of requests, and the tiers of what is delayed
         async with self.fault("SIGSTOP", repeats, frozen=1):
             frozen.signal(signal.SIGSTOP)
             await asyncio.to_thread(other.await_partitions, everything)
@@ -128,3 +127,11 @@ class Trial:
         with contextlib.suppress(AssertionError):
             wait_until(there, "an end for each", patience=patience, every=1.0)
         return found
+
+
+async def share_between_two(world: World) -> int:
+    """A second worker joins, and has its half. Returns how many partitions they hold together."""
+    everything = int(await asyncio.to_thread(wait_until, world.worker.held_partitions, "the group to form"))
+    other = await asyncio.to_thread(world.add_worker)
+    await asyncio.to_thread(other.await_partitions, everything // 2)
+    return everything

@@ -235,10 +235,13 @@ class Bufferproxy(Process):
         except OSError:
             return False
 
-    def await_partitions(self, count: int, service: str = "orders") -> None:
-        """Until it holds exactly so many, as a worker of `service`."""
-        held = f'bufferproxy_worker_partitions{{service="{service}"}}'
-        wait_until(lambda: self.metrics()[held] == count, f"{self.name} to hold {count} partitions")
+    def held_partitions(self, service: str = "orders") -> float:
+        """How many it holds, as a worker of `service`."""
+        return self.metrics()[f'bufferproxy_worker_partitions{{service="{service}"}}']
+
+    def await_partitions(self, count: int) -> None:
+        """Until it holds exactly so many."""
+        wait_until(lambda: self.held_partitions() == count, f"{self.name} to hold {count} partitions")
 
     def service(self, name: str = "default") -> Any:
         return get(f"{self.admin}/api/v1/services/{name}")

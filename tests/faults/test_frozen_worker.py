@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.testing.crowd import Trial
+from bufferproxy.testing.crowd import Trial, share_between_two
 from bufferproxy.testing.load import Load
 
 if TYPE_CHECKING:
@@ -32,14 +32,13 @@ async def test_a_worker_that_was_frozen_past_its_session_sends_nothing_that_is_n
 ) -> None:
     world, faults = short_session, times(2, 50)
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY, order=order)
-    other = await asyncio.to_thread(world.add_worker)
-    await asyncio.to_thread(other.await_partitions, 7)
+    everything = await share_between_two(world)
     async with Load(world.proxy.url, connections=20) as load:
         trial = Trial(world, load, keys=40 if order == "key" else 0)
         async with trial.crowd(rate=1.2 * RATE):
             for _ in range(faults):
                 await load.accepts(300)
-                await trial.freeze_past_session(REPEATED)
+                await trial.freeze_past_session(everything, REPEATED)
         history = await trial.history(patience=120.0)
     record(f"SIGSTOP past the session, order {order}", faults, history)
     assert history.complaints(rate=RATE, keyed=order == "key") == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.testing.crowd import Trial
+from bufferproxy.testing.crowd import Trial, share_between_two
 from bufferproxy.testing.load import Load
 from bufferproxy.testing.mutants import MUTANTS
 
@@ -69,13 +69,12 @@ async def test_a_frozen_worker_that_goes_on_sending_what_others_hold_now_is_noti
     world, rate = short_session, 300
     world.mutants["worker-0"] = mutant
     await asyncio.to_thread(world.start, rate=f"{rate}/s", concurrency=CONCURRENCY, order="key")
-    other = await asyncio.to_thread(world.add_worker)
-    await asyncio.to_thread(other.await_partitions, 7)
+    everything = await share_between_two(world)
     async with Load(world.proxy.url, connections=20) as load:
         trial = Trial(world, load, keys=40)
         async with trial.crowd(rate=2 * rate):
             await load.accepts(1000)
-            await trial.freeze_past_session(REPEATED)
+            await trial.freeze_past_session(everything, REPEATED)
         history = await trial.history()
     complaints = history.complaints(rate=rate, keyed=True)
     assert checks(complaints) >= set(MUTANTS[mutant].breaks) if mutant else complaints == []
