@@ -76,5 +76,5 @@ async def test_a_frozen_worker_that_goes_on_sending_what_others_hold_now_is_noti
             await load.accepts(1000)
             await trial.freeze_past_session(everything, REPEATED)
         history = await trial.history()
-    complaints = history.complaints(rate=rate, keyed=True)
+    complaints = history.complaints(keyed=True)
     assert checks(complaints) >= set(MUTANTS[mutant].breaks) if mutant else complaints == []
