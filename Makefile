@@ -23,10 +23,10 @@ test: $(STAMP)  ## all tests but the long ones; needs Java and Maven for Kafka, 
 	$(BIN)/pytest
 
 test-all: test  ## what `test` runs, and the long ones
-	$(BIN)/pytest tests/acceptance --long
+	$(BIN)/pytest tests/acceptance tests/faults --long
 
-soak: $(STAMP)  ## the promises, under faults, for long
-	$(BIN)/pytest tests/acceptance --long
+soak: $(STAMP)  ## the promises, under faults, for long (an hour or more); a table for docs/reference/soak.md
+	$(BIN)/pytest tests/acceptance tests/faults --long
 
 check: $(STAMP)  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -1,17 +1,23 @@
-"""What all tests share: asyncio under anyio's plugin, and a real Kafka where Java and Maven are."""
+"""What all tests share: asyncio under anyio's plugin, a real Kafka where Java and Maven are, small worlds on
+both logs, and how much of everything: what CI has time for, or the long run (`--long`)."""
 
 from __future__ import annotations
 
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bufferproxy.testing.kafka_broker import Broker, KafkaMissing, broker, kafka_jars
+from bufferproxy.testing.world import LogPlace, World, kafka_place, sqlite_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,3 +66,43 @@ def fresh_broker(jars: Path) -> Iterator[Broker]:
     """A Kafka of the test's own, to kill, freeze and restart."""
     with broker(jars) as running:
         yield running
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def times(long: bool) -> Callable[[int, int], int]:
+    """`times(10, 50)`: ten in CI, fifty in the long run."""
+    return lambda ci, at_length: at_length if long else ci
+
+
+@pytest.fixture(params=["sqlite", KAFKA])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> LogPlace:
+    """Either log, empty. Kafka is the session's, with topics of the test's own."""
+    if request.param == "sqlite":
+        return sqlite_place(tmp_path / "data" / "log.db")
+    return kafka_place(request.getfixturevalue("kafka_broker").bootstrap, f"t{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def world(tmp_path: Path, place: LogPlace) -> Iterator[World]:
+    """A world on either log: `start` it."""
+    with World(tmp_path, place) as world:
+        yield world
+
+
+@pytest.fixture
+def sqlite_world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path, sqlite_place(tmp_path / "data" / "log.db")) as world:
+        yield world
+
+
+@pytest.fixture
+def kafka_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """On the session's Kafka."""
+    bootstrap = request.getfixturevalue("kafka_broker").bootstrap
+    with World(tmp_path, kafka_place(bootstrap, f"t{uuid.uuid4().hex[:8]}")) as world:
+        yield world

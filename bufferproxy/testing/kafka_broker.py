@@ -53,6 +53,14 @@ class Ports(NamedTuple):
     controller: int
 
 
+class Detour(NamedTuple):
+    """A second way to a broker, for clients that shall reach it through a `FaultProxy`: the broker listens on
+    `port`, and tells those who come that way that it is reached at `advertised`."""
+
+    port: int
+    advertised: int
+
+
 class Broker:
     """One broker and controller. `bootstrap` is its host:port, the same for all its lives."""
 
@@ -64,21 +72,27 @@ class Broker:
         node: int = 1,
         peers: Mapping[int, Ports] | None = None,
         settings: Mapping[str, object] | None = None,
+        detour: Detour | None = None,
+        heap: str = "512m",
     ) -> None:
         peers = peers or {node: free_ports()}
         self.bootstrap = f"127.0.0.1:{peers[node].clients}"
         self._jars = jars
+        self._heap = heap
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
         self._guard: subprocess.Popen[bytes]
         self._tail: list[str] = []
         directory.mkdir(parents=True)
         (directory / "log4j2.properties").write_text(_LOG4J)
-        lines = {**_properties(node, peers, directory / "data"), **(settings or {})}
+        properties = _properties(node, peers, directory / "data")
+        if detour is not None:
+            _add_listener(properties, detour)
+        lines = {**properties, **(settings or {})}
         (directory / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in lines.items()))
         self._format()
 
-    def _java(self, main: str, *arguments: str, heap: str = "512m") -> list[str]:
+    def _java(self, main: str, *arguments: str, heap: str) -> list[str]:
         return [
             "java",
             f"-Xmx{heap}",
@@ -110,7 +124,7 @@ class Broker:
         assert self._process is None, "running"
         # A session of its own: Ctrl-C in the terminal ends the test, whose fixture then ends the broker.
         self._process = subprocess.Popen(
-            self._java("kafka.Kafka", str(self._directory / "server.properties")),
+            self._java("kafka.Kafka", str(self._directory / "server.properties"), heap=self._heap),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -216,15 +230,38 @@ def _properties(node: int, peers: Mapping[int, Ports], data: Path) -> dict[str, 
     }
 
 
+def _add_listener(properties: dict[str, object], detour: Detour) -> None:
+    properties["listeners"] = f"{properties['listeners']},DETOUR://127.0.0.1:{detour.port}"
+    advertised = f"{properties['advertised.listeners']},DETOUR://127.0.0.1:{detour.advertised}"
+    properties["advertised.listeners"] = advertised
+    protocols = f"{properties['listener.security.protocol.map']},DETOUR:PLAINTEXT"
+    properties["listener.security.protocol.map"] = protocols
+    properties["inter.broker.listener.name"] = "PLAINTEXT"
+
+
 @contextmanager
 def cluster(
-    nodes: int, jars: Path, *, settings: Mapping[str, object] | None = None
+    nodes: int,
+    jars: Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    detour: Detour | None = None,
+    heap: str = "512m",
 ) -> Iterator[Sequence[Broker]]:
-    """`nodes` brokers that serve, with their data in a temporary folder; all are killed at the end."""
+    """`nodes` brokers that serve, with their data in a temporary folder; all are killed at the end. `heap`:
+    of each; 256m is enough for one of three. `detour`: where there is one."""
     with tempfile.TemporaryDirectory(prefix="bufferproxy-kafka-", ignore_cleanup_errors=True) as folder:
         peers = {node: free_ports() for node in range(1, nodes + 1)}
         brokers = [
-            Broker(jars, Path(folder) / str(node), node=node, peers=peers, settings=settings)
+            Broker(
+                jars,
+                Path(folder) / str(node),
+                node=node,
+                peers=peers,
+                settings=settings,
+                detour=detour,
+                heap=heap,
+            )
             for node in peers
         ]
         try:
@@ -237,9 +274,11 @@ def cluster(
 
 
 @contextmanager
-def broker(jars: Path, *, settings: Mapping[str, object] | None = None) -> Iterator[Broker]:
+def broker(
+    jars: Path, *, settings: Mapping[str, object] | None = None, detour: Detour | None = None
+) -> Iterator[Broker]:
     """One broker that serves, as in `cluster`."""
-    with cluster(1, jars, settings=settings) as (only,):
+    with cluster(1, jars, settings=settings, detour=detour) as (only,):
         yield only
 
 

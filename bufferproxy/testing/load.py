@@ -98,6 +98,7 @@ class Load:
         self.accepted = 0
         """How many of them are 202."""
         self._watched: list[tuple[int, asyncio.Event]] = []
+        self._awaited: list[tuple[bytes, asyncio.Event]] = []
         self.up = asyncio.Event()
         self.up.set()
 
@@ -121,6 +122,12 @@ class Load:
         """Returns when so many more requests were accepted."""
         event = asyncio.Event()
         self._watched.append((self.accepted + more, event))
+        await event.wait()
+
+    async def hears(self, text: bytes) -> None:
+        """Returns when one more answer has this in its body."""
+        event = asyncio.Event()
+        self._awaited.append((text, event))
         await event.wait()
 
     async def one(self, sent: Sent) -> Told:
@@ -149,6 +156,10 @@ class Load:
             if self.accepted >= watched[0]:
                 self._watched.remove(watched)
                 watched[1].set()
+        for awaited in self._awaited[:]:
+            if awaited[0] in told.body:
+                self._awaited.remove(awaited)
+                awaited[1].set()
         return told
 
     async def _together(self, callers: list[Iterator[Sent]], slots: Iterator[float] | None) -> list[Told]:

@@ -60,6 +60,7 @@ class Process:
     def __init__(self, arguments: list[str], folder: Path, name: str) -> None:
         self.arguments = arguments
         self.folder = folder
+        self.name = name
         self.output = folder / f"{name}.out"
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -97,6 +98,11 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
+
+    def await_end(self, patience: float = PATIENCE) -> int:
+        """Its exit code, when it has ended by itself."""
+        assert self._child is not None
+        return self._child.wait(patience)
 
     def __enter__(self) -> Self:
         self.start()
@@ -178,17 +184,22 @@ class RecorderProcess(Process):
 class Bufferproxy(Process):
     """`bufferproxy ROLE -c FILE` with ports of its own. `config` is the file's text."""
 
+    mutant = ""
+    """Names for `bufferproxy.testing.mutants`, from its next start on."""
+    prefix: tuple[str, ...] = ()
+    """A command that runs it, from its next start on: `strace ...`."""
+
     def __init__(self, role: str, config: str, folder: Path, name: str = "") -> None:
         self.role = role
         self.port = free_port()
         self.admin_port = free_port()
         file = folder / f"{name or role}.yaml"
         file.write_text(config)
-        arguments = [
-            sys.executable, "-m", "bufferproxy", role, "-c", str(file),
+        self._command = [
+            role, "-c", str(file),
             "--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}",
         ]  # fmt: skip
-        super().__init__(arguments, folder, name or role)
+        super().__init__([], folder, name or role)
 
     @property
     def url(self) -> str:
@@ -199,19 +210,38 @@ class Bufferproxy(Process):
         return f"http://127.0.0.1:{self.admin_port}"
 
     def start(self) -> None:
-        super().start()
+        self.launch()
         self.await_ready()
+
+    def launch(self) -> None:
+        """As `start`, without waiting until it serves."""
+        module = ["bufferproxy.testing.mutants", self.mutant] if self.mutant else ["bufferproxy"]
+        self.arguments = [*self.prefix, sys.executable, "-m", *module, *self._command]
+        super().start()
 
     def await_ready(self, patience: float = PATIENCE) -> None:
         def ready() -> bool:
             if not self.running:
                 raise AssertionError(f"{self.role} ended:\n{self.output.read_text()}")
-            try:
-                return bool(get(f"{self.admin}/readyz")["ready"])
-            except urllib.error.HTTPError:
-                return False
+            return self.ready
 
         wait_until(ready, f"{self.role} to be ready", patience=patience)
+
+    @property
+    def ready(self) -> bool:
+        """What it says of itself; also False when it says nothing."""
+        try:
+            return bool(get(f"{self.admin}/readyz")["ready"])
+        except OSError:
+            return False
+
+    def held_partitions(self, service: str = "orders") -> float:
+        """How many it holds, as a worker of `service`."""
+        return self.metrics()[f'bufferproxy_worker_partitions{{service="{service}"}}']
+
+    def await_partitions(self, count: int) -> None:
+        """Until it holds exactly so many."""
+        wait_until(lambda: self.held_partitions() == count, f"{self.name} to hold {count} partitions")
 
     def service(self, name: str = "default") -> Any:
         return get(f"{self.admin}/api/v1/services/{name}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -115,6 +115,24 @@ def over_ceiling(
         if count > allowed:
             complaints.append(f"{count} arrivals in {window:g} s from {start:.3f}, {allowed} are allowed")
     return complaints
+
+
+def beyond_ceiling(
+    times: Iterable[float], *, rate: float, burst: int, window: float, jitter: float = JITTER
+) -> list[float]:
+    """C5: the fewest arrivals without which no window of `window` seconds had more than `over_ceiling`
+    allows, the latest of each crowded window: whoever leaves last is in most of the windows that follow."""
+    allowed = int(rate * (window + jitter) + burst + 1e-9)
+    kept: deque[float] = deque()
+    beyond = []
+    for at in sorted(times):
+        while kept and kept[0] <= at - window:
+            kept.popleft()
+        if len(kept) < allowed:
+            kept.append(at)
+        else:
+            beyond.append(at)
+    return beyond
 
 
 def fullest(times: Iterable[float], window: float) -> int:

@@ -53,6 +53,10 @@ class World:
         self.proxy: Bufferproxy
         """Where callers go. On SQLite it is the worker too."""
         self.workers: list[Bufferproxy] = []
+        self.mutants: dict[str, str] = {}
+        """Process name (`run`, `proxy`, `worker-0`) -> which of `bufferproxy.testing.mutants` it is."""
+        self.logs: dict[str, str] = {}
+        """Role -> the log's URL, where it is not that of the place: a way there that is not sound."""
         self._service: dict[str, Any] = {}
         self._stack = ExitStack()
 
@@ -85,11 +89,13 @@ class World:
         return [self.proxy, *(worker for worker in self.workers if worker is not self.proxy)]
 
     def _process(self, role: str, name: str) -> Bufferproxy:
-        settings = {"log": self.place.url, **self.place.settings, **self.settings}
+        settings = {"log": self.logs.get(role, self.place.url), **self.place.settings, **self.settings}
         if role == "worker":
             settings["worker"] = {"id": name}
         settings["services"] = {SERVICE: self._service}
-        return Bufferproxy(role, json.dumps(settings), self.folder, name)  # JSON is YAML
+        process = Bufferproxy(role, json.dumps(settings), self.folder, name)  # JSON is YAML
+        process.mutant = self.mutants.get(name, "")
+        return process
 
     def sum(self, metric: str, **labels: str) -> float:
         """A metric over all running processes and all its labels but these."""

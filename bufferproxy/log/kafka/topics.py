@@ -40,7 +40,9 @@ class Topics:
             for topic in missing:
                 self._create(topic)
             self._admin.wait_for_topics([topic.name for topic in missing])
-            return self.partitions([topic.name for topic in topics])
+            # Another broker than the one that was waited for may be asked, and not know of them yet.
+            made = {topic.name: topic.partitions for topic in missing}
+            return {**made, **self.partitions([topic.name for topic in topics])}
 
     def partitions(self, names: Sequence[str]) -> dict[str, int]:
         """How many partitions each has, of those that exist."""

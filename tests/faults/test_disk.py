@@ -1,0 +1,94 @@
+"""The disk fails under SQLite: strace makes the n-th system call fail, in the real process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bufferproxy.testing.crowd import Trial
+from bufferproxy.testing.load import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bufferproxy.testing.history import History
+    from bufferproxy.testing.world import World
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+
+RATE = 300
+CONCURRENCY = 20
+REPEATED = CONCURRENCY + int(RATE * 0.3)
+STORAGE_FAILED = 70
+"""Exit code of a process whose log failed it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def strace() -> None:
+    """Skipped where strace is missing or may not trace; in CI that is a failure, lest nobody notices."""
+    if shutil.which("strace") is None:
+        why = "no strace on the PATH"
+    else:
+        tried = subprocess.run(["strace", "-f", "true"], capture_output=True, check=False)
+        why = tried.stderr.decode()[-200:] if tried.returncode else ""
+    if why:
+        assert not os.environ.get("CI"), why
+        pytest.skip(f"system calls cannot be made to fail here: {why}")
+
+
+def failing(calls: str, error: str, when: str) -> tuple[str, ...]:
+    """A command before bufferproxy's. `-D`: bufferproxy stays the child, and strace goes with it."""
+    return (
+        "strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
+        "-e", f"inject={calls}:error={error}:when={when}",
+    )  # fmt: skip
+
+
+async def test_an_fsync_that_fails_ends_the_process_and_loses_nothing(
+    sqlite_world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
+) -> None:
+    """It is never tried again: what the system said to have written may be gone."""
+    world, faults = sqlite_world, times(2, 30)
+    await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    async with Load(world.proxy.url, connections=50) as load:
+        trial = Trial(world, load)
+        async with trial.crowd(rate=0.6 * RATE):
+            for _ in range(faults):
+                world.proxy.prefix = failing("fsync,fdatasync", "EIO", str(random.randint(15, 60)))
+                await trial.kill("run", repeats=REPEATED)
+                async with trial.fault("fsync: EIO", REPEATED):
+                    assert await asyncio.to_thread(world.proxy.await_end) == STORAGE_FAILED
+                    world.proxy.prefix = ()
+                    await asyncio.to_thread(world.proxy.start)
+                await load.accepts(50)
+        history = await trial.history()
+    record("fsync fails with EIO", faults, history)
+    assert history.complaints(rate=RATE) == []
+
+
+async def test_writes_for_which_there_is_no_room_are_refused_and_the_process_stays(
+    sqlite_world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
+) -> None:
+    """Whichever write of a transaction it is that fails."""
+    world, faults = sqlite_world, times(2, 60)
+    await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    async with Load(world.proxy.url, connections=50) as load:
+        trial = Trial(world, load)
+        async with trial.crowd(rate=0.6 * RATE):
+            for _ in range(faults):
+                first = random.randint(60, 200)
+                world.proxy.prefix = failing("pwrite64", "ENOSPC", f"{first}..{first + 100}")
+                refused = asyncio.create_task(load.hears(b"storage-full"))
+                await trial.kill("run", repeats=REPEATED)
+                await refused
+                await load.accepts(50)
+                assert world.proxy.running
+        history = await trial.history()
+    record("pwrite fails with ENOSPC", faults, history)
+    assert history.complaints(rate=RATE) == []

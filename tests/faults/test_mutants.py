@@ -1,0 +1,80 @@
+"""C10: the ordinary scenario with a deliberate bug makes its check complain, and without it none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bufferproxy.testing.crowd import Trial, share_between_two
+from bufferproxy.testing.load import Load
+from bufferproxy.testing.mutants import MUTANTS
+
+if TYPE_CHECKING:
+    from bufferproxy.testing.history import History
+    from bufferproxy.testing.world import World
+
+pytestmark = pytest.mark.acceptance
+
+RATE = 500
+CONCURRENCY = 10
+REPEATED = CONCURRENCY + int(RATE * 0.3)
+
+
+def checks(complaints: list[str]) -> set[str]:
+    return {complaint.partition(":")[0] for complaint in complaints}
+
+
+async def _killed_under_load(world: World, mutant: str) -> History:
+    world.mutants["run"] = mutant
+    await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    async with Load(world.proxy.url, connections=20) as load:
+        trial = Trial(world, load)
+        async with trial.crowd(rate=0.8 * RATE):
+            for _ in range(2):
+                await load.accepts(300)
+                await trial.kill("run", repeats=REPEATED)
+            await load.accepts(100)
+        return await trial.history(lost_after=3.0)
+
+
+@pytest.mark.parametrize("mutant", ["", "acknowledge-before-flush", "commit-before-completion"])
+async def test_a_kill_loses_what_a_mutant_did_not_keep(sqlite_world: World, mutant: str) -> None:
+    history = await _killed_under_load(sqlite_world, mutant)
+    complaints = history.complaints(rate=RATE)
+    assert checks(complaints) >= set(MUTANTS[mutant].breaks) if mutant else complaints == []
+
+
+@pytest.mark.parametrize("mutant", ["", "retry-not-counted"])
+async def test_retries_that_take_no_token_exceed_the_rate(sqlite_world: World, mutant: str) -> None:
+    sqlite_world.mutants["run"] = mutant
+    retry = {"attempts": 3, "first": "300ms", "jitter": "none"}
+    await asyncio.to_thread(sqlite_world.start, rate="100/s", retry=retry)
+    sqlite_world.recorder.mode(first=[500])
+    async with Load(sqlite_world.proxy.url, connections=20) as load:
+        trial = Trial(sqlite_world, load)
+        async with trial.crowd(rate=100):
+            await load.accepts(200)
+        history = await trial.history()
+    complaints = history.complaints(rate=100)
+    assert complaints == [] if not mutant else checks(complaints) == set(MUTANTS[mutant].breaks)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("mutant", ["", "no-ownership-gate"])
+async def test_a_frozen_worker_that_goes_on_sending_what_others_hold_now_is_noticed(
+    short_session: World, mutant: str
+) -> None:
+    world, rate = short_session, 300
+    world.mutants["worker-0"] = mutant
+    await asyncio.to_thread(world.start, rate=f"{rate}/s", concurrency=CONCURRENCY, order="key")
+    everything = await share_between_two(world)
+    async with Load(world.proxy.url, connections=20) as load:
+        trial = Trial(world, load, keys=40)
+        async with trial.crowd(rate=2 * rate):
+            await load.accepts(1000)
+            await trial.freeze_past_session(everything, REPEATED)
+        history = await trial.history()
+    complaints = history.complaints(keyed=True)
+    assert checks(complaints) >= set(MUTANTS[mutant].breaks) if mutant else complaints == []

@@ -1,0 +1,69 @@
+"""A request that kills whoever delivers it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bufferproxy.testing.crowd import Trial
+from bufferproxy.testing.load import Load, Sent
+from bufferproxy.testing.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bufferproxy.testing.history import History
+    from bufferproxy.testing.world import World
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+
+RATE = 300
+CONCURRENCY = 10
+REPEATED = CONCURRENCY + int(RATE * 0.3)
+
+
+async def test_poison_kills_its_worker_and_nothing_is_lost_by_it(
+    world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
+) -> None:
+    """Whoever starts it again is as a supervisor does. Once it can be delivered, it is, with all others."""
+    deaths = times(2, 30)
+    victim = "worker-0" if world.place.kafka else "run"
+    world.mutants[victim] = "poison:/poison"
+    await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    async with Load(world.proxy.url, connections=20) as load:
+        trial = Trial(world, load)
+        async with trial.crowd(rate=0.5 * RATE):
+            await load.accepts(100)
+            await load.one(Sent(b"/poison/1", b"kills"))
+            for left in reversed(range(deaths)):
+                async with trial.fault("poison", REPEATED):
+                    assert await asyncio.to_thread(world.worker.await_end) == -9
+                    world.worker.mutant = "poison:/poison" if left else ""
+                    await asyncio.to_thread(world.worker.launch)
+            await asyncio.to_thread(world.worker.await_ready)
+            await load.accepts(50)
+        history = await trial.history()
+    record("poison", deaths, history)
+    assert history.complaints(rate=RATE) == []
+
+
+@pytest.mark.xfail(strict=True, reason="a request that kills its worker does not end `dead` yet")
+async def test_poison_ends_dead_and_the_others_are_delivered(sqlite_world: World) -> None:
+    """After three deaths without progress what is in the window goes one at a time, and the culprit ends."""
+    sqlite_world.mutants["run"] = "poison:/poison"
+    await asyncio.to_thread(sqlite_world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    async with Load(sqlite_world.proxy.url, connections=1) as load:
+        poison = await load.one(Sent(b"/poison/1"))
+        for _ in range(5):
+            await asyncio.to_thread(
+                wait_until,
+                lambda: not sqlite_world.proxy.running or sqlite_world.proxy.ready,
+                "it to die or to live",
+            )
+            if not sqlite_world.proxy.running:
+                await asyncio.to_thread(sqlite_world.proxy.launch)
+        await asyncio.to_thread(sqlite_world.proxy.await_ready)
+        asked = Sent(b"/_bufferproxy/requests/" + poison.id.encode(), method=b"GET")
+        assert (await load.one(asked)).json["state"] == "dead"
