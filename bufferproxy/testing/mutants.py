@@ -139,9 +139,8 @@ MUTANTS: Mapping[str, Mutant] = {
     "commit-before-completion": Mutant(("C1",), _commit_before_completion),
     "no-ownership-gate": Mutant(("C3", "C4", "C8"), _no_ownership_gate),
     "retry-not-counted": Mutant(("C5",), _retry_not_counted),
-    # Still to be filled, with the leases of the rate (bufferproxy/rate), for both of which C5 must complain:
-    # "no-epoch-fence":            a grant of a former leader counts.
-    # "increase-before-decrease":  a share is given on before its former holder has confirmed that it is gone.
+    # Those of the rate leases (no epoch fence, increase before a confirmed decrease) need worlds in which
+    # somebody reads late just then: they are in tests/property/test_rate_leases.py.
 }
 
 
