@@ -234,6 +234,28 @@ async def test_a_record_that_the_broker_finds_too_large_is_refused_and_the_next_
         await caller.all_decided()
 
 
+async def test_records_that_are_too_large_only_together_are_stored_one_by_one(log: KafkaLog) -> None:
+    """A topic that takes less than a batch: each of them may be tried again, and then is stored."""
+    topic = f"{TOPIC}-small"
+    await log.ensure([Topic(topic, 1, Keep(), max_bytes=1000)], create=True)  # Kafka's limit: 5 KB
+    entry = Entry(None, bytes(900), ())
+    partition = Partition(topic, 0)
+    together = await asyncio.gather(
+        *[log.append(partition, entry) for _ in range(20)], return_exceptions=True
+    )
+    refused = [each for each in together if not isinstance(each, Position)]
+    assert refused
+    assert all(type(each) is AppendRefused for each in refused), "none of them is too large alone"
+    again = 0
+    async with asyncio.timeout(20):
+        while again < len(refused):
+            found = await asyncio.gather(
+                *[log.append(partition, entry) for _ in refused[again:]], return_exceptions=True
+            )
+            again += sum(isinstance(each, Position) for each in found)
+    assert (await log.lag("nobody", [topic]))[partition].end == 20
+
+
 async def test_a_close_during_an_outage_decides_everything(fresh_broker: Broker) -> None:
     log = await open_kafka(fresh_broker.bootstrap, SystemClock(), OPTIONS)
     await log.ensure([Topic(TOPIC, 1, Keep())], create=True)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from kafka import TopicPartition
 from kafka.errors import CorruptRecordError
+from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import decode_varint
 
+from bufferproxy.log.kafka.life import Batch
 from bufferproxy.log.kafka.wire import contents, record, records
 from bufferproxy.records import Headers, Partition, Record
 
@@ -92,3 +96,26 @@ def test_a_time_that_the_broker_sets_is_that_of_all() -> None:
     data = theirs([(1000, None, b"a", ()), (2000, None, b"b", ())])
     found = records(PARTITION, data, HEAD, 2, 0, 1000, 5000)
     assert [each.appended_at for each in found] == [5.0, 5.0]
+
+
+@given(
+    st.lists(entries, min_size=1, max_size=8), st.sampled_from([0, 1]), st.sampled_from([200, 5000, 65536])
+)
+def test_a_batch_is_filled_and_closed_as_kafka_pythons_own(
+    batch: Entries, compression: int, limit: int
+) -> None:
+    place = TopicPartition("t", 3)
+    ours = Batch(place, MemoryRecordsBuilder(2, compression, limit))
+    theirs = ProducerBatch(place, MemoryRecordsBuilder(2, compression, limit))
+    taken = []
+    for number, (time, key, value, own) in enumerate(batch):
+        fits = theirs.try_append(time, key, value, list(own)) is not None
+        assert ours.add(time, contents(key, value, own), number) == fits
+        taken += [number] if fits else []
+    assert ours.owners == taken
+    assert (ours.record_count, ours.records.is_full()) == (theirs.record_count, theirs.records.is_full())
+    for each in (ours, theirs):
+        each.records.set_producer_state(7, 1, 42, False)
+        each.records.close()
+    assert ours.records.buffer() == theirs.records.buffer()
+    assert not ours.add(0, contents(None, b"late", ()), 99)

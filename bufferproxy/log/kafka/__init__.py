@@ -2,6 +2,9 @@
 
 options.py    settings for the three kinds of client, and how foreign errors become ours
 producer.py   submit: records out, answers back to the loop in batches
+life.py       one kafka-python producer, and records into its batches
+wire.py       records to bytes and back
+instance.py   a name among the members of a group that outlives the process
 client.py     the network client of all of them
 feed.py       records from an I/O thread to the loop, bounded
 pump.py       fetches, on the I/O thread of a consumer

@@ -18,18 +18,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
-from kafka.protocol.producer import ProduceRequest
 
 from bufferproxy.clock import Clock
 from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, LogError, LogUnavailable
 from bufferproxy.log.contract import Appended, Done
-from bufferproxy.log.kafka.client import Client
+from bufferproxy.log.kafka.life import Batch, Life, ProducerClient
 from bufferproxy.log.kafka.options import DELIVERY, Clients, describe, ours
+from bufferproxy.log.kafka.wire import contents
 from bufferproxy.records import Entry, Partition, Position
 
 logger = logging.getLogger(__name__)
@@ -40,13 +40,6 @@ STALLED = 3.0
 """Seconds without any answer, with records outstanding, after which new ones are refused at once."""
 OVERDUE = DELIVERY + 1.0
 """Seconds after which an undecided record is given up and the producer replaced."""
-IN_FLIGHT = 2
-"""Requests under way to one broker. What is submitted meanwhile goes with the next one: so batches grow with
-the load, and nothing needs to linger."""
-OVERHEAD = 128
-"""Bytes of a record beside key, value and headers, at most, batch header included; 16 more a header."""
-
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Known(NamedTuple):
@@ -57,109 +50,20 @@ class Known(NamedTuple):
     compact: bool
 
 
-class _Client(Client):
-    """Counts the produce requests that left for each partition (case 2 above), and keeps wake-ups back while
-    the loop submits: `send` wakes the sender thread for every new batch, and each time the loop loses the
-    interpreter to it. Measured: a third of all time. One wake-up for a turn of the loop does."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.sends: dict[tuple[str, int], int] = defaultdict(int)
-        self.quiet = False
-        self.wanted = False
-
-    def wakeup(self) -> None:
-        if self.quiet:
-            self.wanted = True
-        else:
-            super().wakeup()
-
-    def wake_if_wanted(self) -> None:
-        if self.wanted:
-            self.wanted = False
-            super().wakeup()
-
-    def send(self, node_id: Any, request: Any, **settings: Any) -> Any:
-        if isinstance(request, ProduceRequest):
-            for topic in request.topic_data:
-                for partition in topic.partition_data:
-                    self.sends[topic.name, partition.index] += 1
-        return super().send(node_id, request, **settings)
-
-    def is_ready(self, node_id: Any) -> bool:
-        return self.in_flight_request_count(node_id) < IN_FLIGHT and bool(super().is_ready(node_id))
-
-    def connection_delay(self, node_id: Any) -> float:
-        """The sender waits this long, as milliseconds, for a node that is not ready. One that only has enough
-        to do ends the wait with its answer; with the library's 0 the sender would spin until then."""
-        busy = self.in_flight_request_count(node_id) >= IN_FLIGHT
-        return 100.0 if busy else float(super().connection_delay(node_id))
-
-
-class _Life:
-    """One kafka-python producer, from its making to its replacement."""
-
-    def __init__(self, clients: Clients) -> None:
-        self.client: _Client
-        self.producer = clients.producer(kafka_client=self._client)
-        self.producer.config["max_block_ms"] = 0
-
-    def _client(self, **settings: Any) -> _Client:
-        self.client = _Client(**settings)
-        return self.client
-
-    def warm(self, topics: list[str]) -> None:
-        """Learns the topics' partitions. `send` finds them known, or it would have to wait for them: with
-        the zero that stands here otherwise it fails instead."""
-        self.producer.config["max_block_ms"] = 5000
-        try:
-            for topic in topics:  # of all at once, or each would wait for the answer to the one before
-                self.producer._sender.add_topic(topic)
-            for topic in topics:
-                self.producer.partitions_for(topic)
-        finally:
-            self.producer.config["max_block_ms"] = 0
-
-    def close(self, seconds: float) -> None:
-        try:
-            self.producer.close(timeout=seconds)
-        except KafkaError as error:
-            # Its flush did not end in time, so it did not close. By force: what is left is failed at once.
-            logger.warning("the producer is closed by force: %s", describe(error))
-            self.producer._closed = True
-            self.producer._sender.force_close()
-            self.producer._sender.join(seconds + 1)
-
-
 class _Submitted:
     """A record between `submit` and `done`."""
 
-    __slots__ = ("at", "done", "life", "partition", "sends", "size", "writer")
+    __slots__ = ("at", "done", "life", "partition", "sends", "size")
 
-    def __init__(self, writer: Producer, life: _Life, partition: Partition, done: Done, size: int) -> None:
-        self.writer = writer
+    def __init__(self, life: Life, partition: Partition, done: Done, size: int, at: float) -> None:
         self.life = life
         self.partition = partition
         self.done: Done | None = done
         self.size = size
-        self.at = writer.clock.now()
+        self.at = at
         self.sends = life.client.sends.get(partition, 0)
 
-    def stored(self, metadata: Any) -> None:
-        """On the sender thread."""
-        if metadata.offset >= 0:
-            self.writer.decided(self, Position(self.partition, metadata.offset))
-        else:  # a duplicate so old that the broker no longer knows where the first one lies
-            self.writer.decided(self, AppendUncertain(f"{self.partition}: stored, but not known where"))
-
-    def failed(self, error: Exception) -> None:
-        """On the sender thread."""
-        result = self._meaning(error)
-        if not getattr(error, "retriable", False) or isinstance(result, AppendUncertain):  # cases a and b
-            self.writer.distrust(self.life, describe(error))
-        self.writer.decided(self, result)
-
-    def _meaning(self, error: Exception) -> AppendRefused | AppendUncertain:
+    def meaning(self, error: Exception) -> AppendRefused | AppendUncertain:
         said = f"{self.partition}: {describe(error)}"
         if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
             return AppendTooLarge(said)
@@ -169,7 +73,7 @@ class _Submitted:
 
 
 class Producer:
-    """All methods but `decided` and `distrust` belong to the loop."""
+    """All methods but `landed` and `distrust` belong to the loop."""
 
     def __init__(self, clients: Clients, clock: Clock, *, budget: int = BUDGET) -> None:
         self.clock = clock
@@ -177,12 +81,13 @@ class Producer:
         self._clients = clients
         self._budget = budget
         self._loop = asyncio.get_running_loop()
-        self._life: _Life | None = None
+        self._life: Life | None = None
         self._closed = False
         self._outstanding: deque[_Submitted] = deque()
         self._bytes = 0
         self._answered_at = clock.now()
-        self._answers: deque[tuple[_Submitted, Appended]] = deque()
+        self._answers: deque[tuple[list[_Submitted], Sequence[Appended] | int]] = deque()
+        self._alone: set[str] = set()
         self._scheduled = False
         self._waking = False
         self._idle = asyncio.Event()
@@ -191,8 +96,13 @@ class Producer:
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        self._life = await asyncio.to_thread(_Life, self._clients)
+        self._life = await asyncio.to_thread(self._born)
         self._watching = asyncio.create_task(self._watch())
+
+    def _born(self) -> Life:
+        life = Life(self._clients, self.landed)
+        life.alone = self._alone
+        return life
 
     async def know(self, topics: dict[str, Known]) -> None:
         """These may be written to from now on. Raises LogUnavailable."""
@@ -211,22 +121,16 @@ class Producer:
         if refusal is not None or life is None:
             done(refusal or AppendRefused("Kafka cannot be written to now"))
             return
-        submitted = _Submitted(self, life, partition, done, size)
+        submitted = _Submitted(life, partition, done, size, self.clock.now())
         # In a compact topic a record without headers and value stands for the absence of its key.
         tombstone = not entry.value and not entry.headers and self.topics[partition.topic].compact
         client = life.client
         client.quiet = True
         try:
-            future = life.producer.send(
-                partition.topic,
-                None if tombstone else entry.value,
-                entry.key,
-                list(entry.headers),
-                partition.number,
-                int(self.clock.wall() * 1000),
-            )
-        except (KafkaError, ValueError, TypeError, AssertionError) as error:
-            done(AppendRefused(f"{partition}: {describe(error)}"))
+            rest = contents(entry.key, None if tombstone else entry.value, entry.headers)
+            life.append(partition, int(self.clock.wall() * 1000), rest, submitted)
+        except (KafkaError, ValueError, TypeError, AttributeError) as error:
+            done(submitted.meaning(error))  # it is in no batch
             return
         finally:
             client.quiet = False
@@ -238,10 +142,8 @@ class Producer:
             self._idle.clear()
         self._outstanding.append(submitted)
         self._bytes += size
-        future.add_callback(submitted.stored)
-        future.add_errback(submitted.failed)
 
-    def _wake(self, client: _Client) -> None:
+    def _wake(self, client: ProducerClient) -> None:
         self._waking = False
         client.wake_if_wanted()
         if self._life is not None:  # replaced meanwhile
@@ -267,9 +169,18 @@ class Producer:
 
     # --- answers ----------------------------------------------------------------------------------------
 
-    def decided(self, submitted: _Submitted, result: Appended) -> None:
-        """On the sender thread. The loop is woken once for all that is decided until it looks."""
-        self._answers.append((submitted, result))
+    def landed(self, batch: Batch, base: int, failed: Callable[[int], Exception] | None) -> None:
+        """On the sender thread: a batch of `_Submitted` is decided. The loop is woken once for all that is
+        decided until it looks."""
+        owners: list[_Submitted] = batch.owners
+        answers: Sequence[Appended] | int
+        if failed is not None:
+            answers = [self._failed(each, failed(n), len(owners)) for n, each in enumerate(owners)]
+        elif base < 0:  # a duplicate so old that the broker no longer knows where the first one lies
+            answers = [AppendUncertain(f"{each.partition}: stored, but not known where") for each in owners]
+        else:
+            answers = base
+        self._answers.append((owners, answers))
         if not self._scheduled:
             self._scheduled = True
             try:
@@ -277,12 +188,30 @@ class Producer:
             except RuntimeError:  # the loop has ended, and with it whoever waited
                 logger.debug("an answer came after the end of the loop")
 
+    def _failed(self, submitted: _Submitted, error: Exception, together: int) -> Appended:
+        result: AppendRefused | AppendUncertain = submitted.meaning(error)
+        if not getattr(error, "retriable", False) or isinstance(result, AppendUncertain):  # cases a and b
+            self.distrust(submitted.life, describe(error))
+        if isinstance(result, AppendTooLarge) and together > 1:
+            # All of them were, together: a topic that takes less than a batch. From now on one by one.
+            self._alone.add(submitted.partition.topic)
+            return AppendRefused(f"{result} (with {together - 1} others)")
+        return result
+
     def _deliver(self) -> None:
         # Before looking: what is appended after the last look schedules another delivery.
         self._scheduled = False
         answers = self._answers
         while answers:
-            self._finish(*answers.popleft())
+            owners, results = answers.popleft()
+            if isinstance(results, int):
+                self._answered_at = self.clock.now()
+                for submitted in owners:
+                    self._finish(submitted, Position(submitted.partition, results))
+                    results += 1
+            else:
+                for submitted, result in zip(owners, results, strict=True):
+                    self._finish(submitted, result)
         self._forget()
 
     def _finish(self, submitted: _Submitted, result: Appended) -> None:
@@ -290,8 +219,6 @@ class Producer:
         if done is None:  # given up before
             return
         self._bytes -= submitted.size
-        if isinstance(result, Position):
-            self._answered_at = self.clock.now()
         done(result)
 
     def _forget(self) -> None:
@@ -303,25 +230,25 @@ class Producer:
 
     # --- trust ------------------------------------------------------------------------------------------
 
-    def distrust(self, life: _Life, why: str) -> None:
+    def distrust(self, life: Life, why: str) -> None:
         """On any thread: `life` will not store anything again."""
         try:
             self._loop.call_soon_threadsafe(self._replace, life, why)
         except RuntimeError:
             logger.debug("a producer failed after the end of the loop")
 
-    def _replace(self, life: _Life, why: str) -> None:
+    def _replace(self, life: Life, why: str) -> None:
         if life is not self._life or self._closed:
             return
         logger.warning("the Kafka producer is replaced: %s", why)
         self._life = None
         self._replacing = asyncio.create_task(self._rebuild(life))
 
-    async def _rebuild(self, old: _Life) -> None:
+    async def _rebuild(self, old: Life) -> None:
         closing = asyncio.create_task(asyncio.to_thread(old.close, 0.5))
         while not self._closed:
             try:
-                life = await asyncio.to_thread(_Life, self._clients)
+                life = await asyncio.to_thread(self._born)
                 await asyncio.to_thread(life.warm, list(self.topics))
             except (LogError, KafkaError) as error:
                 logger.warning("no new Kafka producer yet: %s", describe(error))
