@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -39,30 +40,37 @@ LOST = {
 }
 
 
-@pytest.fixture
-def bad_way(tmp_path: Path, jars: Path) -> Iterator[tuple[World, FaultProxy]]:
-    """The proxy reaches Kafka by a bad way, the worker by a good one."""
+@pytest.fixture(scope="module")
+def bad_way(jars: Path) -> Iterator[tuple[Broker, FaultProxy]]:
+    """A Kafka, and a way to it that can be made bad."""
     inner = free_port()
-    with (
-        FaultProxy(inner) as way,
-        broker(jars, detour=Detour(inner, way.port)) as kafka,
-        World(tmp_path, kafka_place(kafka.bootstrap, "t")) as world,
-    ):
+    with FaultProxy(inner) as way, broker(jars, detour=Detour(inner, way.port)) as kafka:
+        yield kafka, way
+
+
+@pytest.fixture
+def detoured(tmp_path: Path, bad_way: tuple[Broker, FaultProxy]) -> Iterator[World]:
+    """The proxy goes by the bad way, the worker by a good one."""
+    kafka, way = bad_way
+    with World(tmp_path, kafka_place(kafka.bootstrap, f"t{uuid.uuid4().hex[:8]}")) as world:
         world.logs["proxy"] = f"kafka://127.0.0.1:{way.port}"
-        yield world, way
+        yield world
+    way.heal()
 
 
 @pytest.mark.parametrize("fault", LOST)
 async def test_produce_with_the_answers_lost(
-    bad_way: tuple[World, FaultProxy],
+    detoured: World,
+    bad_way: tuple[Broker, FaultProxy],
     fault: str,
     times: Callable[[int, int], int],
     record: Callable[[str, int, History], None],
 ) -> None:
     """What is sent again by the producer is stored once; callers hear 202, or that nobody knows."""
-    world, way = bad_way
-    faults = times(1, 40)
+    world, (_, way) = detoured, bad_way
+    faults = times(2, 40)
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    await asyncio.to_thread(wait_until, world.worker.held_partitions, "the group to form")
     async with Load(world.proxy.url, connections=50) as load:
         trial = Trial(world, load)
         async with trial.crowd(rate=0.5 * RATE):
@@ -72,7 +80,7 @@ async def test_produce_with_the_answers_lost(
                     sent = way.passed["up"]
                     way.down = LOST[fault]
                     await asyncio.to_thread(
-                        wait_until, lambda sent=sent: way.passed["up"] > sent + 2_000, "some to be sent"
+                        wait_until, lambda sent=sent: way.passed["up"] > sent + 200, "some to be sent"
                     )
                     way.heal()
                 await load.accepts(100)

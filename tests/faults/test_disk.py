@@ -54,7 +54,7 @@ async def test_an_fsync_that_fails_ends_the_process_and_loses_nothing(
     sqlite_world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
 ) -> None:
     """It is never tried again: what the system said to have written may be gone."""
-    world, faults = sqlite_world, times(2, 30)
+    world, faults = sqlite_world, times(1, 30)
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
     async with Load(world.proxy.url, connections=50) as load:
         trial = Trial(world, load)
@@ -76,7 +76,7 @@ async def test_writes_for_which_there_is_no_room_are_refused_and_the_process_sta
     sqlite_world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
 ) -> None:
     """Whichever write of a transaction it is that fails."""
-    world, faults = sqlite_world, times(2, 60)
+    world, faults = sqlite_world, times(1, 60)
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
     async with Load(world.proxy.url, connections=50) as load:
         trial = Trial(world, load)
