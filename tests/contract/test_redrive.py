@@ -124,10 +124,10 @@ class World:
         worker = Worker(
             plan, self.service, pacer, Settler("a", self.names, self.log, clock, emit), clock, emit
         )
-        worker.repeats = Repeats(partial(self.view.settled, "a"), clock)
+        worker.sender.repeats = Repeats(partial(self.view.settled, "a"), clock)
         topics = (self.names.requests, self.names.delayed)
         reader = await self.log.reader(self.names.group, topics, worker.leases)
-        running = asyncio.create_task(worker.run(reader))
+        running = asyncio.create_task(worker.run(reader, self.log))
         try:
             yield worker
             await worker.stop(5.0)
