@@ -6,6 +6,7 @@ life.py       one kafka-python producer, and records into its batches
 wire.py       records to bytes and back
 instance.py   a name among the members of a group that outlives the process
 client.py     the network client of all of them
+asks.py       what a fetch asks for
 feed.py       records from an I/O thread to the loop, bounded
 pump.py       fetches, on the I/O thread of a consumer
 poller.py     the thread that polls a consumer, for its group's sake

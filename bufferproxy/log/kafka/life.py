@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -42,17 +44,36 @@ class ProducerClient(Client):
         self.sends: dict[tuple[str, int], int] = defaultdict(int)
         self.quiet = False
         self.wanted = False
+        self._woken = 0
 
     def wakeup(self) -> None:
         if self.quiet:
             self.wanted = True
         else:
+            self._woken += 1
             super().wakeup()
 
     def wake_if_wanted(self) -> None:
         if self.wanted:
             self.wanted = False
-            super().wakeup()
+            self.wakeup()
+
+    def poll(self, timeout_ms: float | None = None, future: Any = None) -> None:
+        """The sender looks through all partitions whenever this returns, and the library returns at each
+        piece of an answer. While one is awaited, this returns when there is something new to look for."""
+        until = math.inf if timeout_ms is None else time.monotonic() + timeout_ms / 1000
+        while True:
+            before = self._news()
+            left = None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
+            super().poll(timeout_ms=left, future=future)
+            if future is not None or not before[0] or self._news() != before or time.monotonic() >= until:
+                return
+
+    def _news(self) -> tuple[int, int, int]:
+        """Requests under way, connections, wake-ups: any answer, failure or new batch changes one of them."""
+        connections = list(self._manager._conns.values())
+        under_way = sum([len(each.in_flight_requests) for each in connections])
+        return under_way, sum([each.connected for each in connections]), self._woken
 
     def send(self, node_id: Any, request: Any, **settings: Any) -> Any:
         if isinstance(request, ProduceRequest):

@@ -17,6 +17,7 @@ from kafka.net.wakeup_notifier import WakeupNotifier
 from kafka.protocol.consumer import IsolationLevel
 
 from bufferproxy.errors import LogUnavailable
+from bufferproxy.log.kafka.asks import Asks
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.options import FETCHED, POLL, describe
 from bufferproxy.log.kafka.wire import records
@@ -41,6 +42,7 @@ class Pump:
         self._net = consumer._net
         self._fetcher = consumer._fetcher
         self._fetcher.PartitionRecords = Parsed
+        self._fetcher._create_fetch_requests = Asks(self._fetcher).requests
         self._changed = WakeupNotifier(self._net)
 
     def start(self) -> None:
