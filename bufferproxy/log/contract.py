@@ -169,11 +169,6 @@ class LogReader(ABC):
     @abstractmethod
     def resume(self, partition: Partition) -> None: ...
 
-    async def members(self) -> int:
-        """How many readers the group has, this one included; may change with every grant. Raises
-        LogUnavailable. (One, unless the backend lets several processes share a group.)"""
-        return 1
-
     @abstractmethod
     async def close(self) -> None:
         """Leave the group at once, without waiting for a session to run out. Calls no listener."""

@@ -112,7 +112,7 @@ def _no_ownership_gate() -> None:
     def wanted(original: Callable[..., Mapping[Any, Any]], commits: Commits) -> Mapping[Any, Any]:
         done = commits._done
         for partition, offset in stale.items():
-            commits._wanted[partition] = (offset, "") if isinstance(done[partition], tuple) else offset
+            commits._wanted[partition] = (offset, "")
         stale.clear()
         return {
             partition: commit for partition, commit in commits._wanted.items() if commit != done[partition]

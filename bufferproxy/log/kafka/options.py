@@ -124,15 +124,6 @@ class Clients:
         finally:
             admin.close()
 
-    def members(self, group: str) -> int:
-        """How many members a group has; at least 1."""
-        admin = self.admin()
-        try:
-            with ours(f"describing {group}"):
-                return max(1, len(admin.describe_groups([group])[group]["members"]))
-        finally:
-            admin.close()
-
     @property
     def session(self) -> float:
         """Seconds without a heartbeat after which a member's partitions go to others."""

@@ -136,9 +136,6 @@ class KafkaReader(LogReader):
         except KeyError:  # taken away this moment; the loop is about to hear of it
             logger.debug("%s is not assigned any more", partition)
 
-    async def members(self) -> int:
-        return await asyncio.to_thread(self._clients.members, self.group)
-
     async def close(self) -> None:
         if self.closed:
             return

@@ -56,9 +56,6 @@ class WatchedReader(LogReader):
     def resume(self, partition: Partition) -> None:
         self.inner.resume(partition)
 
-    async def members(self) -> int:
-        return await self.inner.members()
-
     async def close(self) -> None:
         await self._stop_watching()
         await self.inner.close()
