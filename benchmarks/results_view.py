@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from bufferproxy.clock import SystemClock
-from bufferproxy.envelope import REQUESTS, Identity, entry_of, id_of, service_number
+from bufferproxy.envelope import entry_of
+from bufferproxy.ids import REQUESTS, Identity, id_of, service_number
 from bufferproxy.log.memory import MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.records import Change, Partition, Record, State

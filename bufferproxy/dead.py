@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bufferproxy.accept.front import Front
 from bufferproxy.admin.contract import Listed
-from bufferproxy.envelope import letter_key, parse_id
+from bufferproxy.envelope import letter_key
 from bufferproxy.errors import LogError
+from bufferproxy.ids import parse_id
 from bufferproxy.log.contract import LogInspector
 from bufferproxy.records import Letter, Partition, Record, Request
 from bufferproxy.results.dead_view import DeadView

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.backlog import Backlog
-from bufferproxy.envelope import DELAYED, service_number
+from bufferproxy.ids import DELAYED, service_number
 from bufferproxy.log.partitioning import partition_for
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition, Priority

@@ -9,10 +9,10 @@ from bufferproxy.accept import answers
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.clock import Clock, Timer
-from bufferproxy.envelope import id_at
 from bufferproxy.errors import AppendRefused, AppendUncertain, StorageFull
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
+from bufferproxy.ids import id_at
 from bufferproxy.log.contract import Appended
 from bufferproxy.observe.events import Accepted, Emit, Refused
 from bufferproxy.records import Change, Position

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from bufferproxy import envelope
+from bufferproxy import envelope, ids
 from bufferproxy.accept import answers
 from bufferproxy.accept.answers import JSON, Standing
 from bufferproxy.accept.front import Front
@@ -141,7 +141,7 @@ class StatusBook:
         found = await self._find(id_)
         if not isinstance(found, Row):
             return found
-        identity = envelope.parse_id(id_)
+        identity = ids.parse_id(id_)
         assert identity is not None  # noqa: S101 - `_find` has parsed it
         front, _ = self._fronts[identity.service]
         answer = None if found.reply is None else await self._change_at(found.reply, id_)
@@ -167,7 +167,7 @@ class StatusBook:
 
     async def _find(self, id_: str) -> Row | Standing | Problem:
         """A row when something is known of the id, a standing when it is queued, or why neither."""
-        identity = envelope.parse_id(id_)
+        identity = ids.parse_id(id_)
         if identity is None or identity.service not in self._fronts:
             return _unknown()
         front, keep = self._fronts[identity.service]
@@ -189,7 +189,7 @@ class StatusBook:
             return Problem("result-gone", f"It ended more than {keep:g} s ago.")
         return row
 
-    async def _queued(self, id_: str, identity: envelope.Identity, front: Front) -> Standing | Problem | None:
+    async def _queued(self, id_: str, identity: ids.Identity, front: Front) -> Standing | Problem | None:
         """None: it lies below the commit, so it has ended or moved."""
         topic = front.topic(identity.topic)
         if topic is None:
@@ -210,14 +210,14 @@ class StatusBook:
         rate = front.backlog.rate
         eta = (position - 1) / rate if 0.0 < rate < float("inf") else 0.0
         if request.due_at is not None:
-            eta = max(self._until(request.due_at) or 0.0, 0.0 if identity.topic == envelope.DELAYED else eta)
+            eta = max(self._until(request.due_at) or 0.0, 0.0 if identity.topic == ids.DELAYED else eta)
         flying = self._flying(id_)
         return Standing(
             id_,
             front.name,
             State.DELIVERING if flying else State.QUEUED,
             1 if flying else 0,
-            None if flying or identity.topic == envelope.DELAYED else position,
+            None if flying or identity.topic == ids.DELAYED else position,
             None if flying else eta,
             request.accepted_at,
             None if flying else request.due_at,

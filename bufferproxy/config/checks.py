@@ -9,7 +9,7 @@ from bufferproxy.config.origin import Path, Problem
 from bufferproxy.config.service import AdaptiveConcurrency, Service
 from bufferproxy.config.settings import Settings, Tls
 from bufferproxy.config.units import format_duration
-from bufferproxy.envelope import service_number
+from bufferproxy.ids import service_number
 
 Check = Callable[[Settings], Iterator[Problem]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bufferproxy.drain.holding import Bounds
-from bufferproxy.envelope import DELAYED, HIGH, LOW, REQUESTS
+from bufferproxy.ids import DELAYED, HIGH, LOW, REQUESTS
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition
 from bufferproxy.settle.decide import RetryPolicy

@@ -28,8 +28,9 @@ from bufferproxy.drain.parking import Parking
 from bufferproxy.drain.plan import Plan
 from bufferproxy.drain.ranked import RankedLanes
 from bufferproxy.drain.sender import Sender
-from bufferproxy.envelope import request_of, service_number
+from bufferproxy.envelope import request_of
 from bufferproxy.errors import EnvelopeError, LogUnavailable
+from bufferproxy.ids import service_number
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
 from bufferproxy.observe.events import Emit
 from bufferproxy.records import Partition, Record

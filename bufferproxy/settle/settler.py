@@ -9,14 +9,8 @@ from collections.abc import Callable
 from typing import assert_never
 
 from bufferproxy.clock import Clock
-from bufferproxy.envelope import (
-    DELAYED,
-    accepted_at_position,
-    copy_of,
-    entry_of,
-    letter_key,
-    mark_entry,
-)
+from bufferproxy.envelope import accepted_at_position, copy_of, entry_of, letter_key, mark_entry
+from bufferproxy.ids import DELAYED
 from bufferproxy.log.contract import Appended, LogWriter
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.observe.events import DeadLettered, Emit, Finished, Quarantined, RetryScheduled

@@ -14,7 +14,7 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bufferproxy.envelope import parse_id
+from bufferproxy.ids import parse_id
 from bufferproxy.testing.promises import Arrival, as_told, beyond_ceiling, digest_of, same_id
 from bufferproxy.testing.samples import Sample, went_back
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.envelope import parse_id
+from bufferproxy.ids import parse_id
 from bufferproxy.testing.load import Load, Sent
 from bufferproxy.testing.processes import wait_until
 from bufferproxy.testing.promises import duplicates, fullest, key_order, nothing_lost, over_ceiling

@@ -6,18 +6,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bufferproxy.envelope import (
-    Identity,
     accepted,
     accepted_at_position,
     change_of,
     copy_of,
     entry_of,
-    id_of,
     letter_of,
-    parse_id,
     request_of,
 )
 from bufferproxy.errors import EnvelopeError
+from bufferproxy.ids import Identity, id_of, parse_id
 from bufferproxy.records import Change, Partition, Position, Record, Request, State
 
 NUMBERS = st.integers(0, 65535)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bufferproxy.database import open_database
-from bufferproxy.envelope import REQUESTS, Identity, entry_of, id_of
+from bufferproxy.envelope import entry_of
+from bufferproxy.ids import REQUESTS, Identity, id_of
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.records import Change, Partition, Position, State

@@ -8,7 +8,7 @@ from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, Terms
 from bufferproxy.dead import FrontDoor
-from bufferproxy.envelope import Identity, id_of
+from bufferproxy.ids import Identity, id_of
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition, Position, Request
 

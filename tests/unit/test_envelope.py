@@ -6,18 +6,9 @@ import zlib
 
 import pytest
 
-from bufferproxy.envelope import (
-    Identity,
-    accepted,
-    change_of,
-    copy_of,
-    entry_of,
-    id_of,
-    parse_id,
-    request_of,
-    service_number,
-)
+from bufferproxy.envelope import accepted, change_of, copy_of, entry_of, request_of
 from bufferproxy.errors import EnvelopeError
+from bufferproxy.ids import Identity, id_of, parse_id, service_number
 from bufferproxy.records import Change, Entry, Partition, Position, Record, Request, State
 
 NONCE = bytes(range(12))

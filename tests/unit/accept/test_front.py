@@ -7,7 +7,7 @@ import pytest
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, KeySource, Terms, ordering_key
-from bufferproxy.envelope import service_number
+from bufferproxy.ids import service_number
 from bufferproxy.log.partitioning import partition_for
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition, Position

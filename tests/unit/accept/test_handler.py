@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bufferproxy import envelope
+from bufferproxy import envelope, ids
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, KeySource, Terms
@@ -140,7 +140,7 @@ async def test_what_is_stored_is_what_was_sent_and_the_caller_learns_its_id(worl
         status, head, body = world.ask(request(b"X: y", b"Idempotency-Key: k"))
         entry, at = world.log.entries[-1], int(world.clock.wall() * 1000)
         nonce = dict(entry.headers)["bufferproxy-nonce"]
-        id_ = envelope.id_of(envelope.Identity(world.front.number, envelope.REQUESTS, 0, turn, 0, nonce))
+        id_ = ids.id_of(ids.Identity(world.front.number, ids.REQUESTS, 0, turn, 0, nonce))
         assert entry == envelope.accepted(
             key=None,
             head=b"POST /x?q HTTP/1.1\r\nHost: a\r\nX: y\r\nIdempotency-Key: k\r\nContent-Length: 3\r\n"

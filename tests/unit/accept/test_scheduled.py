@@ -13,8 +13,9 @@ from bufferproxy.accept.demand import Demand
 from bufferproxy.accept.front import Front, Terms
 from bufferproxy.accept.handler import Intake
 from bufferproxy.accept.routing import Match, Router
-from bufferproxy.envelope import DELAYED, HIGH, LOW, REQUESTS, parse_id, request_of
+from bufferproxy.envelope import request_of
 from bufferproxy.http1.framing import Head
+from bufferproxy.ids import DELAYED, HIGH, LOW, REQUESTS, parse_id
 from bufferproxy.log.contract import Done, LogWriter
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Entry, Partition, Position, Priority, Record, Request

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from bufferproxy import envelope
+from bufferproxy import envelope, ids
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.answers import Standing
 from bufferproxy.accept.backlog import Backlog
@@ -56,7 +56,7 @@ async def test_an_id_whose_record_is_of_a_newer_version_gets_an_answer_too() -> 
     nonce = clock.nonce()
     headers = (("bufferproxy-version", b"9"), ("bufferproxy-nonce", nonce))
     position = await log.append(REQUESTS, Entry(None, b"", headers))
-    id_ = envelope.id_of(envelope.Identity(front.number, envelope.REQUESTS, 0, position.offset, 0, nonce))
+    id_ = ids.id_of(ids.Identity(front.number, ids.REQUESTS, 0, position.offset, 0, nonce))
     book = StatusBook(
         {front.number: (front, 60.0)}, cast("Any", View()), cast("Any", None), log, clock, lambda _: False
     )
@@ -98,7 +98,7 @@ async def test_what_a_redrive_opened_again_is_queued_until_its_new_end_is_read()
     clock = FakeClock()
     now_ms = int(clock.wall() * 1000)
     front = Front("a", NAMES, (REQUESTS,), TERMS, Backlog(math.inf, exact=True))
-    id_ = envelope.id_of(envelope.Identity(front.number, envelope.REQUESTS, 0, 0, 0, clock.nonce()))
+    id_ = ids.id_of(ids.Identity(front.number, ids.REQUESTS, 0, 0, 0, clock.nonce()))
     view, dead, flying = Settled(dead_row(now_ms)), Dead(), set[str]()
     book = StatusBook(
         {front.number: (front, 60.0)},
@@ -160,14 +160,14 @@ class World:
             key=None, head=b"", body=b"", accepted_at=self.now, nonce=nonce, results=0, **fields
         )
         _, offset = await self.log.append(place, entry)
-        return envelope.id_of(envelope.Identity(self.front.number, topic, place.number, offset, 0, nonce))
+        return ids.id_of(ids.Identity(self.front.number, topic, place.number, offset, 0, nonce))
 
 
 async def test_what_lies_in_the_tier_where_it_was_accepted_is_queued_until_its_moment() -> None:
     world = World()
     due_at = world.now + 30_000
     id_ = await world.accept(
-        Partition(NAMES.delayed, 3), envelope.DELAYED, due_at=due_at, hop_at=world.now + 16_000
+        Partition(NAMES.delayed, 3), ids.DELAYED, due_at=due_at, hop_at=world.now + 16_000
     )
     standing = await world.book.standing(id_)
     assert isinstance(standing, Standing)
@@ -180,7 +180,7 @@ async def test_what_lies_in_the_tier_where_it_was_accepted_is_queued_until_its_m
 
 async def test_an_id_of_a_topic_that_the_service_does_not_have_is_unknown() -> None:
     world = World()
-    id_ = await world.accept(REQUESTS, envelope.LOW)
+    id_ = await world.accept(REQUESTS, ids.LOW)
     standing = await world.book.standing(id_)
     assert isinstance(standing, Problem)
     assert standing.slug == "unknown-request"
@@ -191,7 +191,7 @@ async def test_what_has_hopped_is_queued_as_it_was_told_until_it_flies(flying: b
     now = int(FakeClock().wall() * 1000)
     row = Row("", State.QUEUED, now, now, 0, None, None, now + 9_000, None)
     world = World(Told(row), flying=flying)
-    id_ = await world.accept(REQUESTS, envelope.DELAYED)
+    id_ = await world.accept(REQUESTS, ids.DELAYED)
     standing = await world.book.standing(id_)
     assert isinstance(standing, Standing)
     assert (standing.state, standing.attempts) == (state, int(flying))

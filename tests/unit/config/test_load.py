@@ -13,8 +13,8 @@ from bufferproxy.config.load import load
 from bufferproxy.config.phrases import KeySource, Reply, SafeMethods
 from bufferproxy.config.service import AdaptiveConcurrency
 from bufferproxy.config.settings import Settings
-from bufferproxy.envelope import service_number
 from bufferproxy.errors import ConfigurationError
+from bufferproxy.ids import service_number
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "full.yaml"
 ONE = "services: {auth: {to: http://auth, rate: 10/s}}\n"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bufferproxy.envelope import REQUESTS, Identity, id_of
+from bufferproxy.ids import REQUESTS, Identity, id_of
 from bufferproxy.results.segments import block_of, pack, parted, spots_in, spots_of
 
 

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.envelope import DELAYED, Identity, change_of, id_of, letter_of, request_of
+from bufferproxy.envelope import change_of, letter_of, request_of
 from bufferproxy.errors import AppendRefused, AppendUncertain
+from bufferproxy.ids import DELAYED, Identity, id_of
 from bufferproxy.log.contract import LogWriter
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.observe.events import DeadLettered, Finished, Quarantined, RetryScheduled

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bufferproxy.envelope import REQUESTS, Identity, id_of
 from bufferproxy.http1.reply import Failure, Kind, Phase
+from bufferproxy.ids import REQUESTS, Identity, id_of
 from bufferproxy.testing.history import (
     Accept,
     End,
