@@ -98,11 +98,24 @@ def _no_ownership_gate() -> None:
     def keep(original: Callable[..., None], owner: Any, partitions: Collection[Any]) -> None:
         pass
 
+    stale: dict[Any, int] = {}
+
+    def settle(
+        original: Callable[..., bool], holding: Holding, partition: Any, offset: int, window: Any
+    ) -> bool:
+        if holding.window(partition) is window:
+            return original(holding, partition, offset, window)
+        window.settle(offset)  # of a lease that is over
+        stale[partition] = window.committable
+        return False
+
     def wanted(original: Callable[..., Mapping[Any, Any]], commits: Commits) -> Mapping[Any, Any]:
-        done = commits._done
-        return {
-            partition: commit for partition, commit in commits._wanted.items() if commit != done[partition]
-        }
+        asked: Any = commits._wanted
+        done: Any = commits._done
+        for partition, offset in stale.items():
+            asked[partition] = (offset, "") if isinstance(done[partition], tuple) else offset
+        stale.clear()
+        return {partition: commit for partition, commit in asked.items() if commit != done[partition]}
 
     def grant(original: Callable[..., None], holding: Holding, leases: Mapping[Any, Any]) -> None:
         for partition in leases:
@@ -111,6 +124,7 @@ def _no_ownership_gate() -> None:
 
     wrap(Leases, "may_send", lambda original, leases, item: True)
     wrap(Holding, "grant", grant)
+    wrap(Holding, "settle", settle)
     wrap(Holding, "drop", keep)
     for owner in (*Lanes.__subclasses__(), Delays):
         wrap(owner, "discard", keep)
