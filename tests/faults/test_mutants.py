@@ -31,7 +31,7 @@ async def _killed_under_load(world: World, mutant: str) -> History:
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
     async with Load(world.proxy.url, connections=20) as load:
         trial = Trial(world, load)
-        async with trial.crowd(rate=0.8 * RATE):
+        async with trial.crowd(rate=1.5 * RATE):  # so that much is fetched and waits
             for _ in range(2):
                 await load.accepts(300)
                 await trial.kill("run", repeats=REPEATED)
