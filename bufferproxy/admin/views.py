@@ -58,6 +58,7 @@ class ServiceView(BaseModel):
     burst: int
     concurrency: int
     paused: bool
+    breaker: str = Field(description="closed, open or half-open; also where it is in shadow.")
     resting: RestingView | None
     backlog: BacklogView
     drain_eta_seconds: float | None = Field(description="At the present pace; null when nothing drains.")
@@ -85,6 +86,7 @@ class ServiceView(BaseModel):
             burst=standing.burst,
             concurrency=standing.concurrency,
             paused=standing.paused,
+            breaker=gauges.breaker,
             resting=resting and RestingView(reason=resting.reason, until=_moment(resting.until)),
             backlog=BacklogView(
                 ready=gauges.ready,
@@ -119,9 +121,13 @@ class SettingsView(BaseModel):
     settings: list[SettingView]
 
 
+_LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""What ends never ends then, for those who need a date."""
+
+
 def _finite(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
 def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    return datetime.fromtimestamp(min(seconds, _LAST), UTC)

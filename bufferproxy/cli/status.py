@@ -50,7 +50,7 @@ def _print_table(services: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table("SERVICE", box=None, pad_edge=False)
-    for heading in ("RATE", "READY", "DELAYED", "IN FLIGHT", "IN/S", "OUT/S", "EMPTY IN", "DEAD"):
+    for heading in ("RATE", "READY", "DELAYED", "IN FLIGHT", "IN/S", "OUT/S", "EMPTY IN", "DEAD", "SHARE"):
         table.add_column(heading, justify="right")
     table.add_column("STATE")
     for service in services:
@@ -72,6 +72,7 @@ def row_of(service: dict[str, Any]) -> list[str]:
         f"{rates['delivered']:.1f}",
         _eta(service["drain_eta_seconds"]),
         str(service["dead_letters"]),
+        _rate(service["rate_share"]),
         _state(service),
     ]
 
@@ -96,4 +97,7 @@ def _state(service: dict[str, Any]) -> str:
     if service["paused"]:
         return "paused"
     resting = service["resting"]
-    return f"resting ({resting['reason']}) until {resting['until']}" if resting else "running"
+    if resting:
+        return f"resting ({resting['reason']}) until {resting['until']}"
+    breaker = service["breaker"]
+    return "running" if breaker == "closed" else f"running, breaker {breaker}"

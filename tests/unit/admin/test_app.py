@@ -81,6 +81,7 @@ async def test_a_service_tells_how_it_is_set_what_waits_and_what_moves(
         "burst": 1,
         "concurrency": 20,
         "paused": False,
+        "breaker": "closed",
         "resting": {"reason": "connect", "until": "2023-11-14T22:14:20.500000Z"},
         "backlog": {
             "ready": 3,

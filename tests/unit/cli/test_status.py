@@ -155,6 +155,8 @@ SERVICE = {
     "dead_letters": 3,
     "paused": False,
     "resting": None,
+    "rate_share": 25.0,
+    "breaker": "closed",
 }
 
 
@@ -167,9 +169,12 @@ SERVICE = {
         ({"drain_eta_seconds": 119}, 7, "119s"),
         ({"drain_eta_seconds": 150}, 7, "2m"),
         ({"drain_eta_seconds": None}, 7, "-"),
-        ({}, 9, "running"),
-        ({"paused": True}, 9, "paused"),
-        ({"resting": {"reason": "connect", "until": "T"}}, 9, "resting (connect) until T"),
+        ({}, 9, "25/s"),
+        ({"rate_share": None}, 9, "unlimited"),
+        ({}, 10, "running"),
+        ({"breaker": "half-open"}, 10, "running, breaker half-open"),
+        ({"paused": True}, 10, "paused"),
+        ({"resting": {"reason": "connect", "until": "T"}}, 10, "resting (connect) until T"),
     ],
 )
 def test_a_service_is_told_in_one_line(change: dict[str, object], column: int, text: str) -> None:
