@@ -99,6 +99,11 @@ class Request(NamedTuple):
     generation: int = 0
     priority: Priority = Priority.NORMAL
 
+    @property
+    def again(self) -> bool:
+        """A send would be a retry. A redrive starts anew: its first send is none, whatever was sent before."""
+        return self.attempts > 0 or (self.sends > 0 and not self.generation)
+
     def sent_again(self) -> Request:
         """The same, with one attempt and one send more."""
         return Request(*self[:12], self.attempts + 1, self.sends + 1, self.generation, self.priority)

@@ -6,7 +6,7 @@ from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.front import KeySource, Terms
 from bufferproxy.accept.routing import Match
 from bufferproxy.config.addresses import SqliteLog
-from bufferproxy.config.service import AdaptiveConcurrency, Service
+from bufferproxy.config.service import AdaptiveConcurrency, Breaker, Service
 from bufferproxy.config.settings import Settings
 from bufferproxy.drain.plan import Plan
 from bufferproxy.http1 import limits
@@ -17,6 +17,9 @@ from bufferproxy.policy.breaker import BreakerRule
 from bufferproxy.policy.congestion import Settings as Congestion
 from bufferproxy.records import Priority
 from bufferproxy.settle.decide import RetryPolicy
+
+NEVER = 1 << 62
+"""More attempts than any window will see."""
 
 
 def partitions(settings: Settings) -> int:
@@ -48,7 +51,8 @@ def control(settings: Settings) -> Topic:
 
 
 def congestion(service: Service) -> Congestion:
-    found = service.breaker
+    found = service.breaker or Breaker()
+    rule = BreakerRule(found.failures, found.window, found.minimum, found.open, found.shadow)
     adaptive = service.concurrency
     return Congestion(
         service.rate,
@@ -56,7 +60,7 @@ def congestion(service: Service) -> Congestion:
         AdaptiveRule(adaptive.adaptive.min, adaptive.adaptive.max, adaptive.adaptive.shadow)
         if isinstance(adaptive, AdaptiveConcurrency)
         else None,
-        BreakerRule(found.failures, found.window, found.minimum, found.open, found.shadow),
+        rule if service.breaker is not None else rule._replace(minimum=NEVER),
         found.ramp,
         service.retry.budget,
     )

@@ -172,7 +172,10 @@ class Service(Block):
     body: Extent = fixed(1 << 20, "Largest request body; the topics are made for it.")
     preserve_host: Switch = live(default=True, why="Send the caller's Host. false: that of `to`.")
     retry: Retry = block(Retry, "What is tried again, how often and when.")
-    breaker: Breaker = block(Breaker, "When a failing service is given a rest.")
+    breaker: Breaker | None = live(
+        None,
+        "When a failing service is given a rest. `{}`: as below. Unset: requests are tried and end dead.",
+    )
     delivery: Annotated[Literal["at_least_once", "at_most_once"], Choice()] = fixed(
         "at_least_once", "at_most_once: an attempt cut off by a crash is not repeated but ends dead."
     )

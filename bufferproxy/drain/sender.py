@@ -72,7 +72,7 @@ class Sender:
             return Expire()
         if (wait := self._key_waits(item)) > 0.0:
             return Wait(wait)
-        if item.request.sends and (wait := self.retries.take(self._clock.now())) > 0.0:
+        if item.request.again and (wait := self.retries.take(self._clock.now())) > 0.0:
             return Wait(min(wait, 1.0), of_key=False)  # retries have used up their share: fresh ones go first
         connection = await self._approach()
         if connection is None:
@@ -151,7 +151,7 @@ class Sender:
         counted = request.sent_again()
         queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
         self._flights.start(item)
-        era = self.tally.sent(again=request.sends > 0)
+        era = self.tally.sent(again=request.again)
         self.flying = flying = self.flying + 1
         if flying > self.most:
             self.most = flying
@@ -163,7 +163,7 @@ class Sender:
         seconds = self._clock.now() - started
         if isinstance(outcome, NotSent):
             self._pacer.give_back()
-            self.tally.unsent(again=request.sends > 0)
+            self.tally.unsent(again=request.again)
         else:
             self.tally.ended(ending_of(outcome, disposition), seconds, era)
             item.request = counted

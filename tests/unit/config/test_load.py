@@ -65,7 +65,7 @@ def test_a_service_needs_nothing_but_where_it_is(loaded) -> None:  # type: ignor
 def test_the_example_says_the_defaults_where_there_are_any(loaded) -> None:  # type: ignore[no-untyped-def]
     said = load(str(EXAMPLE), environ={}).settings.services["auth"]
     bare = loaded("services: {auth: {to: http://auth}}").settings.services["auth"]
-    own = {"match", "to", "tls", "key", "key_rate", "priority"}
+    own = {"match", "to", "tls", "key", "key_rate", "priority", "breaker"}
     assert said.model_dump(exclude=own) == bare.model_dump(exclude=own)
 
 

@@ -41,3 +41,9 @@ def test_two_sends_of_a_key_are_an_interval_apart(steps: list[tuple[bytes, float
             assert now - last.get(key, -9.0) >= 0.25 - 1e-9
             rate.sent(key, now)
             last[key] = now
+
+
+def test_it_shows_its_numbers() -> None:
+    rate = KeyRate(5.0)
+    rate.sent(b"a", 0.0)
+    assert repr(rate) == "<KeyRate 5/s, 1 keys>"

@@ -102,3 +102,11 @@ def test_it_shows_its_numbers() -> None:
     tally = Tally()
     tally.sent(again=False)
     assert repr(tally) == "<Tally {'first': 1}>"
+
+
+def test_what_did_not_go_out_after_all_was_not_sent() -> None:
+    tally = Tally()
+    for again in (False, True):
+        tally.sent(again=again)
+        tally.unsent(again=again)
+    assert (tally.first, tally.retries) == (0, 0)

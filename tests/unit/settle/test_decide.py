@@ -13,8 +13,9 @@ from bufferproxy.deliver.outcome import (
     Word,
 )
 from bufferproxy.http1.reply import Reply
+from bufferproxy.policy.tally import Ending
 from bufferproxy.records import State
-from bufferproxy.settle.decide import PAUSE, UNSAID_REST, RetryPolicy, decide, result_of
+from bufferproxy.settle.decide import PAUSE, UNSAID_REST, RetryPolicy, decide, ending_of, result_of
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Disposition, Release, Retry
 
 POLICY = RetryPolicy(3, 1.0, 300.0, "none", frozenset({408, 425, 500, 503}), timeout=True)
@@ -132,3 +133,26 @@ def test_waits_grow_with_the_attempts_used_up() -> None:
 )
 def test_what_the_metrics_call_it(outcome: Outcome, result: str) -> None:
     assert result_of(outcome, decide(outcome, FIRST, POLICY, 0.5)) == result
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ending"),
+    [
+        (ConnectFailed(""), Ending.CONNECT),
+        (NotSent(""), Ending.CONNECT),
+        (TIMED_OUT, Ending.TIMEOUT),
+        (INTERRUPTED, Ending.INTERRUPTED),
+        (answered(200), Ending.SERVED),
+        (answered(404), Ending.SERVED),
+        (answered(500, verdict=Verdict(Word.DEAD)), Ending.SERVED),
+        (answered(200, verdict=Verdict(Word.RETRY)), Ending.PLAIN),
+        (answered(200, verdict=Verdict(Word.PAUSE)), Ending.PLAIN),
+        (answered(429), Ending.REFUSED),
+        (answered(503, 7.0), Ending.REFUSED),
+        (answered(408), Ending.PLAIN),
+        (answered(503), Ending.OVERLOADED),
+        (answered(500), Ending.FAILED),
+    ],
+)
+def test_what_it_says_about_the_health_of_the_service(outcome: Outcome, ending: Ending) -> None:
+    assert ending_of(outcome, decide(outcome, FIRST, POLICY, 0.5)) is ending
