@@ -101,7 +101,8 @@ class Request(NamedTuple):
 
     @property
     def again(self) -> bool:
-        """A send would be a retry. A redrive starts anew: its first send is none, whatever was sent before."""
+        """A send would be a retry. A redrive starts anew: its first send is none, whatever was sent
+        before."""
         return self.attempts > 0 or (self.sends > 0 and not self.generation)
 
     def sent_again(self) -> Request:
