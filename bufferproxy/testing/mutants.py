@@ -80,10 +80,14 @@ def _commit_before_completion() -> None:
 
 
 def _up_to_the_newest(holding: Any, partition: Any, commit: Any) -> Any:
-    """(epoch, next offset, and whatever else), with the offset after the newest that was fetched."""
-    order = holding._windows[partition]._order
-    values = (commit[0], order[-1][1] if order else commit[1], *("" for _ in commit[2:]))
-    return commit._make(values) if hasattr(commit, "_make") else values
+    """The commit with the offset after the newest that was fetched."""
+    from bufferproxy.log.marks import Marks, encode
+
+    window = holding._windows[partition]
+    if not window._order:
+        return commit
+    offset = window._order[-1][1]
+    return commit._replace(offset=offset, marks=encode(Marks(window.starts), offset))
 
 
 def _no_ownership_gate() -> None:

@@ -65,7 +65,7 @@ async def test_a_service_that_misbehaves_in_every_way_loses_nothing(
     count = times(200, 5000)
     bad = random.choices(BAD, k=count)
     async with raw.RawService(*bad, raw.replying()) as service:
-        retry = {"attempts": 30, "first": "100ms", "max": "1s"}
+        retry = {"attempts": 30, "first": "100ms", "max": "1s", "budget": "100%"}
         await asyncio.to_thread(
             world.start, to=service.url, rate=f"{RATE}/s", timeout="1s", retry=retry, concurrency=50
         )
@@ -92,7 +92,9 @@ async def test_a_service_that_is_down_again_and_again_gets_everything_at_its_rat
 ) -> None:
     """It goes down in the middle of requests: those are tried again, under the next number."""
     faults, held = times(2, 30), 300
-    await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=20, retry={"attempts": 20})
+    await asyncio.to_thread(
+        world.start, rate=f"{RATE}/s", concurrency=20, retry={"attempts": 20, "budget": "100%"}
+    )
     world.recorder.mode(delay=0.02)
     async with Load(world.proxy.url, connections=20) as load:
         trial = Trial(world, load)

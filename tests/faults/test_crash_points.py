@@ -35,7 +35,7 @@ async def test_a_crash_at(
 ) -> None:
     crashes = times(1, 100)
     retrying = point == "during-retry"
-    retry = {"attempts": 5, "first": "300ms", "jitter": "none"}
+    retry = {"attempts": 5, "first": "300ms", "jitter": "none", "budget": "100%"}
     victim = "proxy" if world.place.kafka and point == "before-acknowledge" else ""
     victim = victim or ("worker-0" if world.place.kafka else "run")
     world.mutants[victim] = _mutant(point)

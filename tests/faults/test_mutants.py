@@ -49,7 +49,7 @@ async def test_a_kill_loses_what_a_mutant_did_not_keep(sqlite_world: World, muta
 @pytest.mark.parametrize("mutant", ["", "retry-not-counted"])
 async def test_retries_that_take_no_token_exceed_the_rate(sqlite_world: World, mutant: str) -> None:
     sqlite_world.mutants["run"] = mutant
-    retry = {"attempts": 3, "first": "300ms", "jitter": "none"}
+    retry = {"attempts": 3, "first": "300ms", "jitter": "none", "budget": "100%"}
     await asyncio.to_thread(sqlite_world.start, rate="100/s", retry=retry)
     sqlite_world.recorder.mode(first=[500])
     async with Load(sqlite_world.proxy.url, connections=20) as load:
