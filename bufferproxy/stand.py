@@ -66,8 +66,7 @@ class Stand:
         self._names = names = translate.names(settings, name)
         # One process sees all that comes and goes of an SQLite log, so it can count exactly.
         self._exact = isinstance(settings.log, SqliteLog)
-        # The topic may be older than the settings: the rate is shared by the partitions that it has.
-        self._plan = translate.plan(settings, name)._replace(partitions=log.partitions(names.requests))
+        self._plan = translate.plan(settings, name)
         self.backlog = Backlog(self._service.rate, exact=self._exact)
         partitions = tuple(Partition(names.requests, n) for n in range(log.partitions(names.requests)))
         self.front = Front(name, names, partitions, translate.terms(self._service), self.backlog)
