@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from bufferproxy.envelope import accepted, change_of, copy_of, entry_of, request_of
+from bufferproxy.envelope import accepted, change_of, copy_of, entry_of, origin_of, request_of
 from bufferproxy.errors import EnvelopeError
 from bufferproxy.ids import Identity, id_of, parse_id, service_number
 from bufferproxy.records import Change, Entry, Partition, Position, Record, Request, State
@@ -72,6 +72,13 @@ def test_a_copy_keeps_its_id_wherever_it_lies() -> None:
     assert request_of(record, AUTH, 3) == request._replace(position=record.position)
     assert ("bufferproxy-reason", b"attempts") in record.headers
     assert ("bufferproxy-died-at", b"12") in record.headers
+
+
+def test_a_parked_copy_says_where_it_was_made_from() -> None:
+    place = b"bufferproxy.auth.requests/3/77"
+    assert origin_of(stored(copy_of(PLAIN, **{"from": place}))) == ("bufferproxy.auth.requests", 77)
+    assert origin_of(stored(copy_of(PLAIN, **{"from": b"nowhere"}))) is None
+    assert origin_of(stored(original())) is None
 
 
 def test_a_copy_of_a_plain_request_says_no_more_than_it_has_to() -> None:

@@ -158,6 +158,14 @@ def test_latency_that_stays_after_a_large_cut_is_the_new_base_before_any_dip() -
     assert driven.adaptive.base == pytest.approx(2.0)
 
 
+def test_the_base_follows_a_service_that_becomes_faster() -> None:
+    driven = Driven().settled()
+    start = driven.now
+    while driven.now < start + 12.0:
+        driven.tick(0.005)
+    assert driven.adaptive.base == pytest.approx(0.005, rel=0.1)
+
+
 def test_a_small_cut_does_not_raise_the_base() -> None:
     driven = Driven()
     driven.ticks(8, in_flight=18)
