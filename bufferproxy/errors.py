@@ -10,7 +10,7 @@ BufferproxyError
 └── LogError                    the durable log
     ├── AppendRefused           certainly not stored
     │   ├── StorageFull         ... because the disk is full
-    │   └── AppendTooLarge      ... because it is larger than its topic takes: it never will be
+    │   └── AppendTooLarge      ... because it is larger than its topic takes
     ├── AppendUncertain         may be stored
     ├── LogUnavailable          a read, a commit or a ping could not be done now
     └── LogUnusable             cannot be opened: held, corrupt, newer, or its topics are wrong
@@ -68,7 +68,7 @@ class StorageFull(AppendRefused):
 
 
 class AppendTooLarge(AppendRefused):
-    """The same entry will be refused again: trying again is useless, unlike after every other refusal."""
+    """The same entry will be refused again until its topic takes more, unlike after every other refusal."""
 
 
 class AppendUncertain(LogError):

@@ -62,6 +62,8 @@ class Topic(NamedTuple):
     keep: Keep
     max_bytes: int = 1 << 20
     """The largest record, key and headers included."""
+    copies: bool = False
+    """It takes copies of what was accepted, perhaps under a larger limit: these it must not refuse."""
 
 
 class Lease(NamedTuple):

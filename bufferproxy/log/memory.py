@@ -81,7 +81,7 @@ class MemoryLog(Log):
             done(AppendRefused("the log is closed"))
         elif topic is None or partition not in self._memory.partitions:
             done(AppendRefused(f"{partition} does not exist"))
-        elif _size(entry) > topic.max_bytes:
+        elif _size(entry) > topic.max_bytes and not topic.copies:
             done(AppendTooLarge(f"{_size(entry)} bytes are more than the {topic.max_bytes} of {topic.name}"))
         else:
             if not self._submitted:

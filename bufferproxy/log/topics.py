@@ -66,14 +66,20 @@ def topics_of(
 ) -> tuple[Topic, ...]:
     """What the service needs: sizes in bytes, times in seconds; `parks`: keys can be blocked."""
     open_ = Keep(committed_by=names.group)
-    parked = (Topic(names.parked, partitions, open_, body + HEADROOM),) if parks else ()
+    parked = (Topic(names.parked, partitions, open_, body + HEADROOM, copies=True),) if parks else ()
     return (
         *(Topic(name, partitions, open_, body + HEADROOM) for name in names.fresh),
-        Topic(names.delayed, len(TIERS), open_, body + HEADROOM),
+        Topic(names.delayed, len(TIERS), open_, body + HEADROOM, copies=True),
         *parked,
         Topic(names.states, partitions, Keep(seconds=keep_dead, compact=True), HEADROOM),
         Topic(names.results, partitions, Keep(seconds=keep_results + 3600), reply + HEADROOM),
-        Topic(names.dead, partitions, Keep(seconds=keep_dead, compact=True), body + HEADROOM + ANSWER),
+        Topic(
+            names.dead,
+            partitions,
+            Keep(seconds=keep_dead, compact=True),
+            body + HEADROOM + ANSWER,
+            copies=True,
+        ),
     )
 
 

@@ -108,6 +108,13 @@ class Quarantined(NamedTuple):
     detail: str
 
 
+class Unsettled(NamedTuple):
+    """What a request came to cannot be stored, as its topic takes less than it needs. It is tried again."""
+
+    service: str
+    detail: str
+
+
 class LoopLagged(NamedTuple):
     seconds: float
 
@@ -139,6 +146,7 @@ Event = (
     | LogAppended
     | LeasesChanged
     | Quarantined
+    | Unsettled
     | LoopLagged
     | Reloaded
     | HealthChanged

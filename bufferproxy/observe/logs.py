@@ -21,6 +21,7 @@ from bufferproxy.observe.events import (
     Quarantined,
     Reloaded,
     Rested,
+    Unsettled,
 )
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class LogLines:
         events.subscribe(DeadLettered, self._on_dead_lettered)
         events.subscribe(LeasesChanged, self._on_leases_changed)
         events.subscribe(Quarantined, self._on_quarantined)
+        events.subscribe(Unsettled, self._on_unsettled)
         events.subscribe(LogOperated, self._on_log_operated)
         events.subscribe(LoopLagged, self._on_loop_lagged)
         events.subscribe(Reloaded, self._on_reloaded)
@@ -158,6 +160,15 @@ class LogLines:
             self._logger.error,
             event.service,
             "record not understood",
+            service=event.service,
+            detail=event.detail,
+        )
+
+    def _on_unsettled(self, event: Unsettled) -> None:
+        self._line(
+            self._logger.error,
+            event.service,
+            "request cannot be settled until its topic takes more (max.message.bytes)",
             service=event.service,
             detail=event.detail,
         )

@@ -10,10 +10,11 @@ from typing import assert_never
 
 from bufferproxy.clock import Clock
 from bufferproxy.envelope import accepted_at_position, copy_of, entry_of, letter_key, mark_entry
+from bufferproxy.errors import AppendTooLarge
 from bufferproxy.ids import DELAYED
 from bufferproxy.log.contract import Appended, LogWriter
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.observe.events import DeadLettered, Emit, Finished, Quarantined, RetryScheduled
+from bufferproxy.observe.events import DeadLettered, Emit, Finished, Quarantined, RetryScheduled, Unsettled
 from bufferproxy.records import Change, Entry, Mark, Partition, Position, Record, Request, State
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Expire, Retry
 from bufferproxy.settle.tiers import delayed
@@ -136,6 +137,8 @@ class Settler:
             if isinstance(result, Position):
                 done()
             else:
+                if isinstance(result, AppendTooLarge):  # waits for an operator, so one has to hear of it
+                    self._emit(Unsettled(self._service, str(result)))
                 self._clock.call_later(AGAIN, lambda: self._append(write, done))
 
         partition, entry = write

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bufferproxy.errors import AppendRefused, LogUnusable
+from bufferproxy.errors import AppendRefused, AppendTooLarge, LogUnusable
 from bufferproxy.log.contract import Appended, Keep, Topic
 from bufferproxy.log.marks import Marks, encode
 from bufferproxy.records import Entry, Headers, Partition, Position, Record
@@ -129,10 +129,15 @@ class Appending(_Suite):
         self, world: World
     ) -> None:
         partition = await world.partition(max_bytes=50_000)
-        with pytest.raises(AppendRefused):
+        with pytest.raises(AppendTooLarge):
             await world.append(partition, bytes(200_000))
         await world.append(partition, b"small")
         assert values(await world.read_all(partition)) == [b"small"]
+
+    async def test_copies_of_what_was_accepted_under_a_larger_limit_are_stored(self, world: World) -> None:
+        name = await world.topic(max_bytes=200_000)
+        await world.log.ensure([Topic(name, 1, Keep(), 50_000, copies=True)], create=False)
+        await world.append(Partition(name, 0), bytes(150_000))
 
     async def test_an_append_to_a_partition_that_does_not_exist_is_refused(self, world: World) -> None:
         topic = await world.topic(partitions=1)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bufferproxy.clock import SystemClock
-from bufferproxy.errors import AppendTooLarge
 from bufferproxy.log.kafka import KafkaLog, KafkaOptions, open_kafka
 from bufferproxy.testing.log_suite import LogSuite
-from bufferproxy.testing.log_world import Backend, World
+from bufferproxy.testing.log_world import Backend
 
 if TYPE_CHECKING:
     from bufferproxy.log.contract import Log
@@ -47,8 +46,3 @@ class TestKafkaLog(LogSuite):
     @pytest.fixture
     def backend(self, kafka_broker: Broker) -> Backend:
         return KafkaBackend(kafka_broker.bootstrap)
-
-    async def test_what_is_too_large_is_told_from_what_may_be_tried_again(self, world: World) -> None:
-        partition = await world.partition(max_bytes=50_000)
-        with pytest.raises(AppendTooLarge):
-            await world.append(partition, bytes(200_000))

@@ -57,6 +57,19 @@ async def test_what_is_wrong_with_a_topic_is_said(log: KafkaLog, name: str) -> N
         assert expected in problems
 
 
+async def test_a_topic_that_would_delete_what_waits_in_it_is_refused(log: KafkaLog, name: str) -> None:
+    await log.ensure([Topic(name, 2, Keep(seconds=60.0))], create=True)
+    with pytest.raises(LogUnusable, match=r"retention\.ms is 60000 instead of -1 \(.*topics describe"):
+        await log.ensure([Topic(name, 2, Keep(committed_by="group"))], create=True)
+
+
+async def test_a_topic_with_few_copies_is_warned_of(
+    log: KafkaLog, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await log.ensure([Topic(name, 2, Keep(committed_by="group"))], create=True)
+    assert f"fewer than 3 copies lose acknowledged requests with their brokers ({name})" in caplog.text
+
+
 async def test_a_topic_that_cannot_be_made_says_why(kafka_broker: Broker, name: str) -> None:
     log = await open_kafka(kafka_broker.bootstrap, SystemClock(), KafkaOptions(replication=3))
     with pytest.raises(LogUnusable, match=name):

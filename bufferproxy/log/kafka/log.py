@@ -15,11 +15,12 @@ from bufferproxy.clock import Clock
 from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, Topic
 from bufferproxy.log.kafka.instance import Instance
-from bufferproxy.log.kafka.options import Clients, KafkaOptions, passes
+from bufferproxy.log.kafka.options import Clients, KafkaOptions, forbids, passes
 from bufferproxy.log.kafka.producer import Known, Producer
 from bufferproxy.log.kafka.reader import KafkaReader
 from bufferproxy.log.kafka.sight import Sight
 from bufferproxy.log.kafka.tail import KafkaTail
+from bufferproxy.log.kafka.terms import Found, judged, takes
 from bufferproxy.log.kafka.topics import Topics
 from bufferproxy.log.kafka.watchdog import WatchedReader
 from bufferproxy.records import Entry, Partition, Position, Record
@@ -111,9 +112,23 @@ class KafkaLog(Log):
     # --- Log ------------------------------------------------------------------------------------------------
 
     async def ensure(self, topics: Sequence[Topic], *, create: bool) -> None:
-        found = await self._patiently(partial(self._topics.ensure, topics, create=create))
-        await self._producer.know({t.name: Known(found[t.name], t.max_bytes, t.keep.compact) for t in topics})
+        counts = await self._patiently(partial(self._topics.ensure, topics, create=create))
+        found = await self._found(topics)
+        for line in judged(topics, found, self._clients.options.replication):
+            logger.warning("Kafka's topics are not as they should be: %s", line)
+        await self._producer.know(
+            {t.name: Known(counts[t.name], takes(t, found), t.keep.compact) for t in topics}
+        )
         self._known.update({t.name: t for t in topics})
+
+    async def _found(self, topics: Sequence[Topic]) -> Mapping[str, Found]:
+        try:
+            return await self._patiently(partial(self._topics.found, topics))
+        except LogUnavailable as error:
+            if not forbids(error.__cause__):
+                raise
+            logger.warning("whether the settings of the topics are safe cannot be seen: %s", error)
+            return {}
 
     async def describe(self, topics: Sequence[Topic]) -> Sequence[str]:
         """What is wrong with the topics as they are, a line each."""

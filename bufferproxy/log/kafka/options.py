@@ -13,7 +13,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import MemberToRemove
-from kafka.errors import BrokerResponseError, KafkaConfigurationError, KafkaError
+from kafka.errors import AuthorizationError, BrokerResponseError, KafkaConfigurationError, KafkaError
 
 from bufferproxy.errors import LogUnavailable, LogUnusable
 from bufferproxy.log.kafka.client import Client
@@ -183,3 +183,8 @@ def describe(error: BaseException) -> str:
 def passes(error: BaseException | None) -> bool:
     """Kafka's word that it will know better soon: an election, a coordinator that loads."""
     return isinstance(error, BrokerResponseError) and bool(error.retriable)
+
+
+def forbids(error: BaseException | None) -> bool:
+    """The broker's access lists do not let us."""
+    return isinstance(error, AuthorizationError)

@@ -12,10 +12,8 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from bufferproxy.errors import LogUnusable
 from bufferproxy.log.contract import Lag, Topic
 from bufferproxy.log.kafka.options import ours
+from bufferproxy.log.kafka.terms import Found, differences, settings_of
 from bufferproxy.records import Partition
-
-BATCH_OVERHEAD = 4096
-"""Bytes that `max.message.bytes` allows beyond the record: the batch around it, and the lengths in it."""
 
 
 class Topics:
@@ -64,20 +62,32 @@ class Topics:
                 raise
             raise LogUnusable(f"topic {topic.name} cannot be made: {error}") from error
 
-    def describe(self, topics: Sequence[Topic]) -> list[str]:
-        """What is wrong with them, a line each. Empty: nothing."""
-        names = [topic.name for topic in topics]
+    def found(self, topics: Sequence[Topic]) -> dict[str, Found]:
+        """Those that exist, as they are. Raises LogUnavailable."""
         with ours("describing topics"):
-            described = {t["name"]: t for t in self._admin.describe_topics(names) if t["error_code"] == 0}
-            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in described]
+            described = self._admin.describe_topics([topic.name for topic in topics])
+            partitions = {t["name"]: t["partitions"] for t in described if t["error_code"] == 0}
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in partitions]
             configs = self._admin.describe_configs(resources, config_filter="all") if resources else {}
+        return {
+            name: Found(
+                len(partitions[name]),
+                min((len(each["replica_nodes"]) for each in partitions[name]), default=0),
+                {key: entry["value"] for key, entry in settings.items()},
+            )
+            for name, settings in configs.get("topic", {}).items()
+        }
+
+    def describe(self, topics: Sequence[Topic]) -> list[str]:
+        """What is wrong with them, a line each. Empty: nothing. Raises LogUnavailable."""
+        found = self.found(topics)
         problems = []
         for topic in topics:
-            if topic.name not in described:
+            if topic.name not in found:
                 problems.append(f"{topic.name}: missing; make it with `bufferproxy topics create`")
                 continue
-            found = {name: entry["value"] for name, entry in configs["topic"][topic.name].items()}
-            problems += _differences(topic, described[topic.name]["partitions"], found, self._replication)
+            wrong = differences(topic, found[topic.name], self._replication)
+            problems += [f"{topic.name}: {each.text}" for each in wrong]
         return problems
 
     # --- measure --------------------------------------------------------------------------------------------
@@ -142,42 +152,3 @@ class Topics:
 
     def close(self) -> None:
         self._admin.close()
-
-
-def settings_of(topic: Topic, replication: int) -> dict[str, object]:
-    """What a topic needs, in Kafka's names."""
-    policy = ["compact"] if topic.keep.compact else []
-    if topic.keep.seconds is not None or not topic.keep.compact:
-        policy.append("delete")
-    return {
-        "cleanup.policy": ",".join(policy),
-        "retention.ms": -1 if topic.keep.seconds is None else int(topic.keep.seconds * 1000),
-        "retention.bytes": -1,
-        "max.message.bytes": topic.max_bytes + BATCH_OVERHEAD,
-        "min.insync.replicas": max(1, min(2, replication)),
-        "unclean.leader.election.enable": "false",
-        "message.timestamp.type": "CreateTime",
-    }
-
-
-def _differences(
-    topic: Topic, partitions: Sequence[Mapping[str, Any]], found: Mapping[str, str], replication: int
-) -> list[str]:
-    wrong = []
-    if len(partitions) != topic.partitions:
-        wrong.append(f"{len(partitions)} partitions instead of {topic.partitions}")
-    copies = min((len(partition["replica_nodes"]) for partition in partitions), default=0)
-    if copies < replication:
-        wrong.append(f"replication {copies} instead of {replication}")
-    if copies < 3:
-        wrong.append(
-            f"replication {copies}: fewer than 3 copies lose acknowledged requests with their brokers"
-        )
-    for name, wanted in settings_of(topic, replication).items():
-        is_ = found.get(name, "")
-        if name == "max.message.bytes" or name == "min.insync.replicas":
-            if int(is_ or 0) < int(str(wanted)):
-                wrong.append(f"{name} is {is_}, at least {wanted} is needed")
-        elif sorted(is_.split(",")) != sorted(str(wanted).split(",")):
-            wrong.append(f"{name} is {is_} instead of {wanted}")
-    return [f"{topic.name}: {each}" for each in wrong]

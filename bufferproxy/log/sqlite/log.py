@@ -8,12 +8,19 @@ from pathlib import Path
 
 from bufferproxy.clock import Clock, SystemClock
 from bufferproxy.database import Connection, Database, Fatal, end_process, open_database
-from bufferproxy.errors import AppendRefused, LogError, LogUnavailable, LogUnusable, StorageFull
+from bufferproxy.errors import (
+    AppendRefused,
+    AppendTooLarge,
+    LogError,
+    LogUnavailable,
+    LogUnusable,
+    StorageFull,
+)
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, LogReader, LogTail, Topic
 from bufferproxy.log.local import Readers
 from bufferproxy.log.sqlite import catalog, reads
 from bufferproxy.log.sqlite.appends import Batch, Inbox
-from bufferproxy.log.sqlite.tables import Damaged, Table
+from bufferproxy.log.sqlite.tables import UNLIMITED, Damaged, Table
 from bufferproxy.log.sqlite.trim import Trimmer
 from bufferproxy.log.topics import holds_fresh_requests
 from bufferproxy.records import Entry, Partition, Position, Record
@@ -65,7 +72,7 @@ class SqliteLog(Log):
         key, value, headers = entry
         size = BESIDE + len(value) + sum(map(len, chain.from_iterable(headers))) + (len(key) if key else 0)
         if size > table.max_bytes:
-            done(AppendRefused(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
+            done(AppendTooLarge(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
         elif self._queued + size > QUEUE_BYTES:
             done(AppendRefused(f"{self._queued} bytes wait to be stored already"))
         elif self._closed:
@@ -152,7 +159,7 @@ class SqliteLog(Log):
 
     def _settle_terms(self, table: Table, topic: Topic) -> None:
         table.keep = topic.keep
-        table.max_bytes = topic.max_bytes
+        table.max_bytes = UNLIMITED if topic.copies else topic.max_bytes
         if topic.keep.committed_by is not None:
             self._trimmer.settled(table, self.committed(topic.keep.committed_by, table.partition))
 

@@ -12,7 +12,7 @@ from bufferproxy.log.contract import Keep
 from bufferproxy.log.sqlite.recent import Recent
 from bufferproxy.records import Entry, Partition, Record
 
-_UNLIMITED = 1 << 30
+UNLIMITED = 1 << 30
 """What a record may have in a topic of which this process has not been told more."""
 
 
@@ -43,7 +43,7 @@ class Table(ABC):
         self.end = start.offset
         self.settled = start.offset
         self.keep = Keep()
-        self.max_bytes = _UNLIMITED
+        self.max_bytes = UNLIMITED
         self.deferrable = False
         self.recent = Recent()
 

@@ -24,7 +24,7 @@ def test_a_services_topics_and_its_group_begin_with_the_prefix() -> None:
 
 def test_each_topic_keeps_what_its_readers_need() -> None:
     topics = topics_of(NAMES, partitions=3, body=10, reply=20, keep_results=60.0, keep_dead=90.0, parks=True)
-    assert {topic.name: topic[1:] for topic in topics} == {
+    assert {topic.name: topic[1:4] for topic in topics} == {
         NAMES.requests: (3, Keep(committed_by="p.auth"), 10 + HEADROOM),
         NAMES.delayed: (len(TIERS), Keep(committed_by="p.auth"), 10 + HEADROOM),
         NAMES.parked: (3, Keep(committed_by="p.auth"), 10 + HEADROOM),
@@ -32,6 +32,7 @@ def test_each_topic_keeps_what_its_readers_need() -> None:
         NAMES.results: (3, Keep(seconds=3660.0), 20 + HEADROOM),
         NAMES.dead: (3, Keep(seconds=90.0, compact=True), 10 + HEADROOM + ANSWER),
     }
+    assert {topic.name for topic in topics if topic.copies} == {NAMES.delayed, NAMES.parked, NAMES.dead}
 
 
 def test_the_tiers_reach_from_a_quarter_of_a_second_to_most_of_a_day() -> None:

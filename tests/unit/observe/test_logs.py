@@ -19,6 +19,7 @@ from bufferproxy.observe.events import (
     Quarantined,
     Reloaded,
     Rested,
+    Unsettled,
 )
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def test_each_event_worth_a_line_writes_one(stream: io.StringIO, clock: HandCloc
         DeadLettered("auth", "attempts"),
         LeasesChanged("auth", 4),
         Quarantined("auth", "version b'9'"),
+        Unsettled("auth", "a.delayed takes 5"),
         LogOperated("append", 0.5, "AppendUncertain"),
         LoopLagged(0.5),
         Reloaded(True, "bufferproxy.yaml"),
@@ -120,6 +122,7 @@ def test_each_event_worth_a_line_writes_one(stream: io.StringIO, clock: HandCloc
         ("warning", "request is dead"),
         ("info", "partitions changed"),
         ("error", "record not understood"),
+        ("error", "request cannot be settled until its topic takes more (max.message.bytes)"),
         ("error", "log operation failed"),
         ("warning", "event loop was late"),
         ("info", "settings reloaded"),

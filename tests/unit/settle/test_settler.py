@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bufferproxy.envelope import change_of, letter_of, request_of
-from bufferproxy.errors import AppendRefused, AppendUncertain
+from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain
 from bufferproxy.ids import DELAYED, Identity, id_of
 from bufferproxy.log.contract import LogWriter
 from bufferproxy.log.topics import ServiceTopics, topics_of
-from bufferproxy.observe.events import DeadLettered, Finished, Quarantined, RetryScheduled
+from bufferproxy.observe.events import DeadLettered, Finished, Quarantined, RetryScheduled, Unsettled
 from bufferproxy.records import Change, Entry, Letter, Mark, Partition, Position, Record, Request, State
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Expire, Retry
 from bufferproxy.settle.settler import AGAIN, KEPT_REPLY, Settler, writes_of
@@ -184,6 +184,17 @@ async def test_an_append_that_fails_is_tried_until_it_works(error: AppendRefused
     world.writer.store()
     assert world.settled == 1
     assert world.events == [Finished("a", "delivered")]
+
+
+async def test_a_topic_that_takes_less_than_a_request_needs_is_told_of_and_tried_again() -> None:
+    world = World()
+    world.settle(Retry(5.0, "503", None), RETRIED)
+    world.writer.undecided.pop(0)[2](AppendTooLarge("a.delayed takes 5"))
+    world.writer.store()
+    assert (world.settled, world.events) == (0, [Unsettled("a", "a.delayed takes 5")])
+    await world.clock.advance(AGAIN)
+    world.writer.store()
+    assert (world.settled, world.events[1:]) == (1, [RetryScheduled("a", "503", 5.0)])
 
 
 @pytest.mark.parametrize(
