@@ -50,6 +50,8 @@ class World:
         self.recorder = RecorderProcess(folder)
         self.settings: dict[str, Any] = {}
         """Of the whole configuration; a test may add to it before it starts anything."""
+        self.beside: dict[str, dict[str, Any]] = {}
+        """Further services, by name."""
         self.proxy: Bufferproxy
         """Where callers go. On SQLite it is the worker too."""
         self.workers: list[Bufferproxy] = []
@@ -92,7 +94,7 @@ class World:
         settings = {"log": self.logs.get(role, self.place.url), **self.place.settings, **self.settings}
         if role == "worker":
             settings["worker"] = {"id": name}
-        settings["services"] = {SERVICE: self._service}
+        settings["services"] = {SERVICE: self._service, **self.beside}
         process = Bufferproxy(role, json.dumps(settings), self.folder, name)  # JSON is YAML
         process.mutant = self.mutants.get(name, "")
         return process
