@@ -26,7 +26,7 @@ RATE, OFFERED = 100, 150
 async def test_a_dead_and_a_slow_service_do_not_lengthen_the_queue_of_a_healthy_one(
     world: World, times: Callable[[int, int], int]
 ) -> None:
-    total = times(600, 3000)
+    total = times(1000, 3000)
     world.beside = {
         "dead": {"to": f"http://127.0.0.1:{free_port()}", "match": {"path": "/dead"}, "rate": "1000/s"},
         "slow": {"to": world.recorder.url, "match": {"path": "/slow"}, "rate": "1000/s", "concurrency": 20},
