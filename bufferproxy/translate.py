@@ -106,10 +106,7 @@ def plan(settings: Settings, name: str) -> Plan:
     return Plan(
         name,
         names(settings, name),
-        partitions(settings),
         service.order,
-        service.rate,
-        service.burst,
         concurrency(service),
         retry(service),
         at_most_once=service.delivery == "at_most_once",

@@ -14,15 +14,12 @@ _ACCEPTING = (REQUESTS, HIGH, LOW)
 
 
 class Plan(NamedTuple):
-    """`order`: none, key or strict; `partitions` of the topic of requests; `rate` per second; `window`: open
-    requests of a partition with an order, from which on blocked keys must make room."""
+    """`order`: none, key or strict; `window`: open requests of a partition with an order, from which on
+    blocked keys must make room."""
 
     service: str
     topics: ServiceTopics
-    partitions: int
     order: str
-    rate: float
-    burst: int
     concurrency: int
     retry: RetryPolicy
     window: int = 10_000

@@ -119,7 +119,7 @@ class World:
     async def draining(self) -> AsyncIterator[Worker]:
         clock, emit = self.clock, self.events.emit
         retry = RetryPolicy(1, 0.1, 0.1, "none", frozenset(range(500, 600)), timeout=True)
-        plan = Plan("a", self.names, len(self.front.partitions), "none", math.inf, 1, 4, retry)
+        plan = Plan("a", self.names, "none", 4, retry)
         pacer = Pacer("a", TokenBucket(math.inf, 1, clock.now()), clock, emit)
         worker = Worker(
             plan, self.service, pacer, Settler("a", self.names, self.log, clock, emit), clock, emit

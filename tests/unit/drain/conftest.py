@@ -97,7 +97,8 @@ class World:
         self.service = Service(self.clock.now)
         self.memory = Memory()
         self.log = MemoryLog(self.memory, self.clock)
-        self.plan = Plan("a", names, 1, order, rate, 1, concurrency, RETRY, window=WINDOW, **plan)
+        self.plan = Plan("a", names, order, concurrency, RETRY, window=WINDOW, **plan)
+        self.rate = rate
         self.events: list[Event] = []
         self.pacer: Pacer
 
@@ -108,7 +109,7 @@ class World:
             self.names, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True
         )
         await self.log.ensure(topics, create=True)
-        bucket = TokenBucket(self.plan.rate, 1, self.clock.now())
+        bucket = TokenBucket(self.rate, 1, self.clock.now())
         pacer = self.pacer = Pacer("a", bucket, self.clock, _ignore)
         settler = Settler("a", self.names, self.log, self.clock, self.events.append)
         worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)

@@ -65,7 +65,7 @@ class World:
         self.clock = FakeClock()
         self.service = Service()
         self.log = MemoryLog(Memory(), self.clock)
-        self.plan = Plan("a", NAMES, 1, order, math.inf, 1, 2, RETRY)
+        self.plan = Plan("a", NAMES, order, 2, RETRY)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Worker]:
