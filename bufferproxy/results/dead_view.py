@@ -16,8 +16,9 @@ from bufferproxy.envelope import letter_of
 from bufferproxy.errors import EnvelopeError, LogError, LogUnavailable, StorageFull
 from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Letter, Mark, Partition, Record
+from bufferproxy.records import Letter, Mark, Record
 from bufferproxy.results.dead_index import DeadIndex, Reopened
+from bufferproxy.results.reading import Reading
 from bufferproxy.results.selection import ALL, Selection
 
 RECOUNT = 0.5
@@ -38,20 +39,15 @@ class DeadView:
         self._services = services
         self._clock = clock
         self._service_of = {names.dead: name for name, (names, _) in services.items()}
-        self._read: dict[Partition, int] = {}
-        self._moved = asyncio.Event()
+        followed = ((names.group, (names.dead,)) for names, _ in services.values())
+        self._reading = Reading(log, followed, clock)
         self._changed: set[str] = set(services)
         self._counts = dict.fromkeys(services, 0)
 
     async def start(self) -> LogTail:
         """Goes on where the index left off."""
-        known = await self._index.offsets()
-        for names, _ in self._services.values():
-            for partition, lag in (await self._log.lag(names.group, (names.dead,))).items():
-                # An index that has read more than there is belongs to a log that was there before this one.
-                read = known.get(partition, 0)
-                self._read[partition] = max(read, lag.start) if read <= lag.end else lag.start
-        return await self._log.tail(self._read)
+        tail, _ = await self._reading.begin(await self._index.offsets())
+        return tail
 
     async def run(self, tail: LogTail) -> None:
         """Until cancelled."""
@@ -61,12 +57,7 @@ class DeadView:
             group.create_task(self._sweep())
 
     async def _follow(self, tail: LogTail) -> None:
-        while True:
-            try:
-                records = await tail.fetch()
-            except LogUnavailable:
-                await self._clock.sleep(0.5)
-                continue
+        async for records in self._reading.batches(tail):
             await self._take_in(tail, records)
 
     async def _take_in(self, tail: LogTail, records: Sequence[Record]) -> None:
@@ -83,10 +74,8 @@ class DeadView:
                 break
             except StorageFull:
                 await self._clock.sleep(1.0)
-        for partition, end in ends.items():
-            self._read[partition] = max(end, self._read.get(partition, 0))
         self._changed.update(service for service, _ in told)
-        self._moved.set()
+        self._reading.reach(ends)
 
     async def _recount(self) -> None:
         while True:
@@ -115,10 +104,7 @@ class DeadView:
         names, _ = self._services[service]
         lags = await self._log.lag(names.group, (names.dead,))
         try:
-            async with asyncio.timeout(PATIENCE):
-                while any(max(self._read.get(p, 0), lag.start) < lag.end for p, lag in lags.items()):
-                    self._moved.clear()
-                    await self._moved.wait()
+            await self._reading.up_to(lags, PATIENCE)
         except TimeoutError:
             raise LogUnavailable("the dead letters are still being read") from None
 

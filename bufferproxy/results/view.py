@@ -19,6 +19,7 @@ from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Change, Partition, Position, Record
 from bufferproxy.results.index import Ends, Index, Row, settled
+from bufferproxy.results.reading import Reading
 from bufferproxy.results.watchers import Watchers
 
 SWEEP = 10.0
@@ -30,6 +31,9 @@ moment is shared by what is appended together, and clocks differ."""
 
 _PARTITION = itemgetter(0)
 """Of a record."""
+
+PATIENCE = 5.0
+"""Seconds that a look may wait for what is in the log and not read yet."""
 
 CATCH_UP = 2.0
 """Seconds between two looks, while it is behind, at what the log has let go of."""
@@ -44,22 +48,15 @@ class ResultsView:
         self._index = index
         self._services = services
         self._clock = clock
-        self._read: dict[Partition, int] = {}
-        """Next offset that was not read yet."""
-        self._moved = asyncio.Event()
+        followed = ((names.group, (names.results, names.states)) for names, _ in services)
+        self._reading = Reading(log, followed, clock)
         self._goal: dict[Partition, int] = {}
         self.watchers = Watchers()
 
     async def start(self) -> LogTail:
         """Where the index left off; what it must read before it can tell of everything is the goal."""
-        known = await self._index.offsets()
-        for names, _ in self._services:
-            for partition, lag in (await self._log.lag(names.group, (names.results, names.states))).items():
-                # An index that has read more than there is belongs to a log that was there before this one.
-                read = known.get(partition, 0)
-                self._read[partition] = max(read, lag.start) if read <= lag.end else lag.start
-                self._goal[partition] = lag.end
-        return await self._log.tail(self._read)
+        tail, self._goal = await self._reading.begin(await self._index.offsets())
+        return tail
 
     async def run(self, tail: LogTail) -> None:
         """Until cancelled."""
@@ -69,12 +66,7 @@ class ResultsView:
             group.create_task(self._pass_over_what_is_gone())
 
     async def _follow(self, tail: LogTail) -> None:
-        while True:
-            try:
-                records = await tail.fetch()
-            except LogUnavailable:
-                await self._clock.sleep(0.5)
-                continue
+        async for records in self._reading.batches(tail):
             self._take_in(tail, records)
 
     def _take_in(self, tail: LogTail, records: Sequence[Record]) -> None:
@@ -92,10 +84,8 @@ class ResultsView:
                 ends.append(_ends_of(partition, run))
                 if self.watchers:
                     self._tell_of(run)
-        for partition, next_ in reached.items():
-            self._read[partition] = max(next_, self._read.get(partition, 0))
         self._index.put(rows, ends, reached)
-        self._moved.set()
+        self._reading.reach(reached)
 
     def _tell_of(self, records: Sequence[Record]) -> None:
         """Decodes only what somebody waits for."""
@@ -119,16 +109,15 @@ class ResultsView:
         """What is trimmed before it is read will never come, and perhaps nothing after it for long."""
         while self.behind:
             await self._clock.sleep(CATCH_UP)
-            for names, _ in self._services:
-                with contextlib.suppress(LogUnavailable):  # the next look tries again
-                    lags = await self._log.lag(names.group, (names.results, names.states))
-                    for partition, lag in lags.items():
-                        self._read[partition] = max(lag.start, self._read.get(partition, 0))
+            with contextlib.suppress(LogUnavailable):  # the next look tries again
+                lags = await self._reading.lags()
+                self._reading.reach({partition: lag.start for partition, lag in lags.items()})
 
     @property
     def behind(self) -> int:
         """Records that were there at the start and are not read yet: until 0 an unknown id may be known."""
-        return sum(max(0, end - self._read.get(partition, 0)) for partition, end in self._goal.items())
+        read = self._reading.next
+        return sum(max(0, end - read.get(partition, 0)) for partition, end in self._goal.items())
 
     async def find(self, id_: str) -> Row | None:
         """Raises LogUnavailable or LogUnusable."""
@@ -141,7 +130,7 @@ class ResultsView:
 
     async def _end_at(self, position: Position, id_: str) -> Row | None:
         """None: it is not kept any more, or there is something else, or what cannot be understood."""
-        if position.partition not in self._read:
+        if position.partition not in self._reading.next:
             return None  # of a log that was there before this one
         records = await self._log.read(position, 1)
         if not records or records[0].position != position or records[0].key != id_.encode():
@@ -151,14 +140,8 @@ class ResultsView:
 
     async def find_settled(self, id_: str, names: ServiceTopics) -> Row | None:
         """`find` for an id that is settled: its end was appended before, so it is read up to there first.
-        Raises LogUnavailable, LogUnusable or TimeoutError (5 s)."""
-        ends = await self._log.lag(names.group, (names.results, names.states))
-        async with asyncio.timeout(5.0):
-            while any(
-                max(self._read.get(partition, 0), lag.start) < lag.end for partition, lag in ends.items()
-            ):
-                self._moved.clear()
-                await self._moved.wait()
+        Raises LogUnavailable, LogUnusable or TimeoutError."""
+        await self._reading.up_to(await self._log.lag(names.group, (names.results, names.states)), PATIENCE)
         return await self.find(id_)
 
     def __repr__(self) -> str:

@@ -1,0 +1,64 @@
+"""How far topics that are followed without a group have been read, and who waits for more of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+from bufferproxy.clock import Clock
+from bufferproxy.errors import LogUnavailable
+from bufferproxy.log.contract import Lag, Log, LogTail
+from bufferproxy.records import Partition, Record
+
+Followed = Iterable[tuple[str, Sequence[str]]]
+"""A group that tells of the topics beside it (LogInspector.lag)."""
+
+
+class Reading:
+    def __init__(self, log: Log, followed: Followed, clock: Clock) -> None:
+        self.next: dict[Partition, int] = {}
+        """Of each partition, the next offset that was not read yet."""
+        self._log = log
+        self._followed = tuple(followed)
+        self._clock = clock
+        self._moved = asyncio.Event()
+
+    async def begin(self, known: Mapping[Partition, int]) -> tuple[LogTail, dict[Partition, int]]:
+        """Goes on at the offsets that are `known` from before; also returns where each partition ends now."""
+        ends: dict[Partition, int] = {}
+        for partition, lag in (await self.lags()).items():
+            # Who has read more than there is has read of a log that was there before this one.
+            read = known.get(partition, 0)
+            self.next[partition] = max(read, lag.start) if read <= lag.end else lag.start
+            ends[partition] = lag.end
+        return await self._log.tail(self.next), ends
+
+    async def lags(self) -> dict[Partition, Lag]:
+        found: dict[Partition, Lag] = {}
+        for group, topics in self._followed:
+            found.update(await self._log.lag(group, topics))
+        return found
+
+    async def batches(self, tail: LogTail) -> AsyncIterator[Sequence[Record]]:
+        """For ever: an outage is waited for."""
+        while True:
+            try:
+                yield await tail.fetch()
+            except LogUnavailable:
+                await self._clock.sleep(0.5)
+
+    def reach(self, ends: Mapping[Partition, int]) -> None:
+        """All before these was read, or is gone."""
+        for partition, end in ends.items():
+            self.next[partition] = max(end, self.next.get(partition, 0))
+        self._moved.set()
+
+    async def up_to(self, lags: Mapping[Partition, Lag], seconds: float) -> None:
+        """Returns when all that these tell of was read. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while any(max(self.next.get(p, 0), lag.start) < lag.end for p, lag in lags.items()):
+                self._moved.clear()
+                await self._moved.wait()
+
+    def __repr__(self) -> str:
+        return f"<Reading of {len(self.next)} partitions>"
