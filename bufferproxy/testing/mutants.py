@@ -137,6 +137,13 @@ def _no_ownership_gate() -> None:
     wrap(Commits, "_holds", lambda original, commits, partition, epoch: True)
 
 
+def _no_key_order() -> None:
+    """Nobody waits for the one before of its key."""
+    from bufferproxy.drain.keyed import KeyedLanes
+
+    wrap(KeyedLanes, "_lane_of", lambda original, lanes, item: None)
+
+
 def _retry_not_counted() -> None:
     """Retries take no token."""
     from bufferproxy.drain.lanes import Lanes
@@ -156,7 +163,8 @@ def _retry_not_counted() -> None:
 MUTANTS: Mapping[str, Mutant] = {
     "acknowledge-before-flush": Mutant(("C1",), _acknowledge_before_flush),
     "commit-before-completion": Mutant(("C1",), _commit_before_completion),
-    "no-ownership-gate": Mutant(("C3", "C4", "C8"), _no_ownership_gate),
+    "no-key-order": Mutant(("C4",), _no_key_order),
+    "no-ownership-gate": Mutant(("C3", "C8"), _no_ownership_gate),
     "retry-not-counted": Mutant(("C5",), _retry_not_counted),
     # Those of the rate leases (no epoch fence, increase before a confirmed decrease) need worlds in which
     # somebody reads late just then: they are in tests/property/test_rate_leases.py.
