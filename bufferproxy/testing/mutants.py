@@ -57,6 +57,17 @@ def _acknowledge_before_flush() -> None:
     wrap(SqliteLog, "submit", submit)
 
 
+def _acknowledge_before_sync() -> None:
+    """SQLite's synchronous=NORMAL: what was committed is synced when the log is copied into the file. A kill
+    loses nothing; a power loss does."""
+    from bufferproxy.log.sqlite import log
+
+    def open_database(original: Callable[..., Any], path: Any, schema: Any, **named: Any) -> Any:
+        return original(path, schema._replace(synced=False), **named)
+
+    wrap(log, "open_database", open_database)
+
+
 def _commit_before_completion() -> None:
     """Commits what was fetched, as a consumer with auto-commit does."""
     from bufferproxy.drain.holding import Holding
@@ -162,6 +173,7 @@ def _retry_not_counted() -> None:
 
 MUTANTS: Mapping[str, Mutant] = {
     "acknowledge-before-flush": Mutant(("C1",), _acknowledge_before_flush),
+    "acknowledge-before-sync": Mutant(("C1",), _acknowledge_before_sync),
     "commit-before-completion": Mutant(("C1",), _commit_before_completion),
     "no-key-order": Mutant(("C4",), _no_key_order),
     "no-ownership-gate": Mutant(("C3", "C8"), _no_ownership_gate),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +37,7 @@ class Row(NamedTuple):
 
 ROWS = pytest.StashKey[list[Row]]()
 LINES = pytest.StashKey[list[str]]()
+FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
@@ -59,6 +63,31 @@ def record(request: pytest.FixtureRequest) -> Callable[[str, int, History], None
 
 
 @pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """`tell("power loss: 200 states")`: a line below the table, for what no history counts."""
+    figures = request.config.stash.setdefault(FIGURES, [])
+
+    def note(line: str) -> None:
+        figures.append(line)
+        print(f"\n{line}", end="")
+
+    return note
+
+
+@pytest.fixture(scope="session")
+def strace() -> None:
+    """Skipped where strace is missing or may not trace; in CI that is a failure, lest nobody notices."""
+    if shutil.which("strace") is None:
+        why = "no strace on the PATH"
+    else:
+        tried = subprocess.run(["strace", "-f", "true"], capture_output=True, check=False)
+        why = tried.stderr.decode()[-200:] if tried.returncode else ""
+    if why:
+        assert not os.environ.get("CI"), why
+        pytest.skip(f"system calls cannot be watched, nor made to fail: {why}")
+
+
+@pytest.fixture
 def short_session(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     """A world on Kafka whose members are given up after 3 s without a heartbeat."""
     bootstrap = request.getfixturevalue("kafka_broker").bootstrap
@@ -77,8 +106,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    lines = config.stash.get(LINES, [])
-    if lines and config.getoption("--long"):
+    lines, figures = config.stash.get(LINES, []), config.stash.get(FIGURES, [])
+    if (lines or figures) and config.getoption("--long"):
         terminalreporter.section("faults")
-        for line in (HEAD, "|---" * HEAD.count("| ") + "|", *lines):
+        for line in (HEAD, "|---" * HEAD.count("| ") + "|", *lines, "", *figures):
             terminalreporter.write_line(line)

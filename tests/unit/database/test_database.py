@@ -37,6 +37,24 @@ async def test_what_a_call_wrote_is_read_and_kept(tmp_path: Path) -> None:
     await database.close()
 
 
+async def test_every_folder_that_is_made_on_the_way_to_the_file_has_a_durable_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = tmp_path / "new" / "data"
+    await (await opened(folder)).close()
+    assert synced == [str(tmp_path), str(folder.parent), str(folder)]
+    await (await opened(folder)).close()
+    assert synced[3:] == [str(folder)]
+
+
 async def test_a_call_that_fails_is_undone_and_harms_no_other(tmp_path: Path) -> None:
     database = await opened(tmp_path)
 
