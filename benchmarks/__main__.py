@@ -25,12 +25,14 @@ from benchmarks.world import (
     told,
 )  # fmt: skip
 from bufferproxy.testing.kafka_broker import KafkaMissing, broker, kafka_jars
-from bufferproxy.testing.processes import Bufferproxy, free_port, wait_until
+from bufferproxy.testing.ports import free_port
+from bufferproxy.testing.processes import Bufferproxy, wait_until
 from bufferproxy.testing.promises import over_ceiling, used
 
 SECONDS = 5
 CONNECTIONS = 128
 DRAINED = 40_000
+WORKERS = 6
 SQLITE = "sqlite:./log.db"
 Result = dict[str, Any]
 
@@ -111,12 +113,36 @@ def rate(kafka: str | None) -> Result:
                 _, stamps = drained(to, 5000)
             found[f"bufferproxy, {name}"] = {
                 "used": round(used(stamps, 500), 4),
-                "windows_over": {
-                    str(window): len(over_ceiling(stamps, rate=500, burst=1, window=window))
-                    for window in (0.1, 1, 5)
-                },
+                "windows_over": _over(stamps, 500),
             }
     return found
+
+
+def share(kafka: str | None) -> Result:
+    """How much of a rate six workers use together, while one of 12 partitions has four fifths of the
+    backlog, and how exactly they keep it."""
+    found: Result = {}
+    for rate in (500, 20, 2) if kafka is not None else ():
+        with folder() as where, sink() as to, contextlib.ExitStack() as stack:
+            count = 50 * rate
+            text = settings(f"kafka://{kafka}", to, f"{rate}/s", prefix=f"share{rate}")
+            preload(text, where, count, skewed=True)
+            for number in range(WORKERS):
+                stack.enter_context(Bufferproxy("worker", text, where, f"worker-{number}"))
+            quiet(5.0)  # until the last of them has its partitions
+            since = time.time()
+            _, stamps = drained(to, count)
+            found[f"{rate}/s"] = {
+                "used": round(used([at for at in stamps if at > since], rate), 4),
+                "windows_over": _over(stamps, rate),
+            }
+    return found
+
+
+def _over(stamps: list[float], rate: float) -> dict[str, int]:
+    return {
+        str(window): len(over_ceiling(stamps, rate=rate, burst=1, window=window)) for window in (0.1, 1, 5)
+    }
 
 
 def memory(_: str | None) -> Result:
@@ -157,6 +183,7 @@ PARTS: dict[str, Callable[[str | None], Result]] = {
     "drain": drain,
     "wait": wait,
     "rate": rate,
+    "share": share,
     "memory": memory,
 }
 

@@ -40,6 +40,9 @@ def table(results: dict[str, Any]) -> str:
     for name, found in results.get("rate", {}).items():
         over = ", ".join(f"{count} of {window} s" for window, count in found["windows_over"].items())
         lines.append(f"500/s: {found['used']:.1%} used; windows over the ceiling: {over} ({name}).")
+    for name, found in results.get("share", {}).items():
+        over = ", ".join(f"{count} of {window} s" for window, count in found["windows_over"].items())
+        lines.append(f"Six workers, {name}: {found['used']:.1%} used; windows over the ceiling: {over}.")
     if "memory" in results:
         found = results["memory"]
         lines.append(

@@ -22,7 +22,8 @@ from bufferproxy.config.load import load
 from bufferproxy.log.contract import Appended
 from bufferproxy.log.open import open_log
 from bufferproxy.records import Partition, Position
-from bufferproxy.testing.processes import free_port, wait_until
+from bufferproxy.testing.ports import free_port
+from bufferproxy.testing.processes import wait_until
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -76,11 +77,11 @@ def sink() -> Iterator[str]:
         yield url
 
 
-def settings(log: str, to: str, rate: str) -> str:
+def settings(log: str, to: str, rate: str, prefix: str = "bufferproxy") -> str:
     """A configuration file's text. Nothing expires and nothing is refused while it is measured."""
     return f"""
 log: {log}
-kafka: {{replication: 1}}
+kafka: {{replication: 1, prefix: {prefix}}}
 services:
   default:
     to: {to}
@@ -97,19 +98,20 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def preload(text: str, where: Path, count: int) -> None:
-    """Put `count` accepted requests into the log, as the proxy would, without one."""
+def preload(text: str, where: Path, count: int, *, skewed: bool = False) -> None:
+    """Put `count` accepted requests into the log, as the proxy would, without one; `skewed`: four fifths of
+    them into one partition."""
     file = where / "preload.yaml"
     file.write_text(text)
     here = Path.cwd()
     os.chdir(where)
     try:
-        asyncio.run(_preload(str(file), count))
+        asyncio.run(_preload(str(file), count, skewed=skewed))
     finally:
         os.chdir(here)
 
 
-async def _preload(file: str, count: int) -> None:
+async def _preload(file: str, count: int, *, skewed: bool) -> None:
     found = load(file).settings
     clock = SystemClock()
     log = await open_log(found, clock, None)
@@ -144,7 +146,8 @@ async def _preload(file: str, count: int) -> None:
                 nonce=clock.nonce(),
                 results=0,
             )
-            log.submit(Partition(names.requests, number % partitions), entry, done)
+            place = 0 if skewed and number % 5 else number % partitions
+            log.submit(Partition(names.requests, place), entry, done)
             while number - stored > 5000:
                 moved.clear()
                 await moved.wait()

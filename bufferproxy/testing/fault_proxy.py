@@ -21,7 +21,7 @@ import threading
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from bufferproxy.testing.processes import free_port
+from bufferproxy.testing.ports import free_port
 
 if TYPE_CHECKING:
     from types import TracebackType

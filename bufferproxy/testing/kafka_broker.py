@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import shutil
 import signal
 import socket
@@ -20,6 +19,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
+
+from bufferproxy.testing.ports import bind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -283,18 +284,8 @@ def broker(
 
 
 def free_ports() -> Ports:
-    """Two free ports below the range from which the system gives ports to outgoing connections: a killed
-    broker must find them free when it comes back."""
     with socket.socket() as first, socket.socket() as second:
-        return Ports(_bind(first), _bind(second))
-
-
-def _bind(probe: socket.socket) -> int:
-    for port in random.sample(range(20000, 32000), 200):
-        with suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise KafkaMissing("no free port between 20000 and 32000")
+        return Ports(bind(first), bind(second))
 
 
 def kafka_jars() -> Path:

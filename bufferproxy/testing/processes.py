@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,20 +14,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
+from bufferproxy.testing.ports import free_port
 from bufferproxy.testing.promises import Arrival
 
 PATIENCE = 60.0
 """Seconds that any single wait may take before it is a failure."""
-
-
-def free_port() -> int:
-    """Below the range from which the system gives ports to outgoing connections: who is killed must find its
-    port free when it comes back."""
-    for port in random.sample(range(20000, 32000), 200):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port between 20000 and 32000")
 
 
 def get(url: str, *, timeout: float = 10.0) -> Any:

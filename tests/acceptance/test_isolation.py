@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bufferproxy.testing.load import Load, Sent
-from bufferproxy.testing.processes import free_port
+from bufferproxy.testing.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

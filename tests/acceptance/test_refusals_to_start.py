@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bufferproxy.testing.processes import free_port
+from bufferproxy.testing.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,8 @@ from bufferproxy.testing.crowd import Trial
 from bufferproxy.testing.fault_proxy import FaultProxy, Toxics
 from bufferproxy.testing.kafka_broker import Detour, broker, cluster
 from bufferproxy.testing.load import Load
-from bufferproxy.testing.processes import free_port, wait_until
+from bufferproxy.testing.ports import free_port
+from bufferproxy.testing.processes import wait_until
 from bufferproxy.testing.world import World, kafka_place
 
 if TYPE_CHECKING:

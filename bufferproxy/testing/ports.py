@@ -1,0 +1,28 @@
+"""Ports that will be free again when a process that was killed comes back for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+
+FROM, TO = 20000, 32000
+"""Below those that the system gives to outgoing connections."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        return bind(probe)
+
+
+def bind(probe: socket.socket) -> int:
+    """Test runners side by side (pytest-xdist) have ports of their own: what one has chosen and not opened
+    yet, the other does not choose."""
+    runners = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in random.sample(range(FROM + number, TO, runners), 200):
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no free port between {FROM} and {TO}")
