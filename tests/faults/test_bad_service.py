@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bufferproxy.clock import SystemClock
 from bufferproxy.testing import raw_service as raw
 from bufferproxy.testing.crowd import Trial
 from bufferproxy.testing.evidence import Watch, ends_of
@@ -73,7 +74,7 @@ async def test_a_service_that_misbehaves_in_every_way_loses_nothing(
             await load.send(Sent(b"/n/%d" % n, b"%d" % n) for n in range(count))
             ids = {one.id for one in load.told}
             await asyncio.to_thread(wait_until, lambda: _ended(world) >= ids, "an end for each", every=0.5)
-    ahead = time.time() - time.monotonic()
+    ahead = time.time() - SystemClock.now()
     ends = await asyncio.to_thread(ends_of, world.place, SERVICE)
     arrivals = [arrival(received, ahead) for received in service.requests]
     history = History(accepts_of(load.told, ahead), arrivals, ends)
