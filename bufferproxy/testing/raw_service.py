@@ -253,6 +253,23 @@ async def deaf(_: RawService, peer: Peer) -> None:
 Hearing = Callable[["RawService", Peer], Awaitable[None]]
 
 
+def closing_when_idle(seconds: Callable[[], float]) -> Hearing:
+    """Close what no request has come on for so long, drawn anew each time: now and then just when one
+    comes."""
+
+    async def hear(service: RawService, peer: Peer) -> None:
+        while True:
+            try:
+                received = await asyncio.wait_for(peer.receive(), seconds())
+            except TimeoutError:
+                return
+            if received is None:
+                return
+            await service.behave(peer, received)
+
+    return hear
+
+
 class RawService:
     """Behaviours are used up request by request, over all connections; the last one stays. `hearing` is what
     happens on a new connection."""
