@@ -7,8 +7,12 @@ import os
 import random
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
+
+LOOK = 10.0
+"""Seconds after which who waits for a moment looks at the clock again: the time of day may have been set, or
+the machine suspended. Two clocks that differ by less are taken for right."""
 
 
 class Timer(Protocol):
@@ -19,17 +23,20 @@ class Timer(Protocol):
 
 class Clock(Protocol):
     def now(self) -> float:
-        """Monotonic seconds: for intervals, deadlines and pacing."""
+        """Seconds that never go back, those in which the machine was suspended among them: for intervals,
+        deadlines and pacing."""
         ...
 
     def wall(self) -> float:
-        """Seconds since the epoch: for what is stored and shown."""
+        """Seconds since the epoch: for what is stored and shown. Somebody may set it, either way."""
         ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """So long at least. It stands still while the machine is suspended, so who wakes looks at `now`."""
+        ...
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call `callback` on the loop in so many seconds: for what waits without a task."""
+        """Call `callback` on the loop in so many seconds: for what waits without a task. As `sleep`."""
         ...
 
     def random(self) -> float:
@@ -41,12 +48,19 @@ class Clock(Protocol):
         ...
 
 
+def _steady() -> Callable[[], float]:
+    """CLOCK_MONOTONIC stands still while the machine is suspended: whoever wakes up would take a lease for
+    fresh that all others have written off. Linux has one that goes on."""
+    counts_suspend: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic if counts_suspend is None else partial(time.clock_gettime, counts_suspend)
+
+
 class SystemClock:
     def __init__(self) -> None:
         self._pool = b""
         self._used = 0
 
-    now = staticmethod(time.monotonic)
+    now = staticmethod(_steady())
     wall = staticmethod(time.time)
     random = staticmethod(random.random)
     sleep = staticmethod(asyncio.sleep)

@@ -111,6 +111,7 @@ def plan(settings: Settings, name: str) -> Plan:
         retry(service),
         at_most_once=service.delivery == "at_most_once",
         key_rate=service.key_rate,
+        timeout=service.timeout,
     )
 
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from bufferproxy.clock import Clock
 
 
+UNSEEN = 10.0
+"""Seconds between two looks after which the first tells nothing any more: the machine was suspended."""
+
+
 class Seen(NamedTuple):
     """One look at the work of one service on this replica."""
 
@@ -29,12 +33,14 @@ class Progress:
 
     def __init__(self) -> None:
         self._moved = -1.0
-        self._since = 0.0
+        self._since = self._looked = 0.0
 
     def look(self, now: float, seen: Seen) -> float:
-        if seen.moved != self._moved or seen.work == 0 or seen.excused:
+        slept = now - self._looked > UNSEEN
+        if seen.moved != self._moved or seen.work == 0 or seen.excused or slept:
             self._moved = seen.moved
             self._since = now
+        self._looked = now
         return now - self._since
 
 

@@ -1,6 +1,6 @@
 """What the fragile service says about itself: one JSON object a line, on its stdout.
 
-All times are `time.monotonic`, which processes of one machine share.
+All times are those of `SystemClock.now`, which processes of one machine share.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 A tier is a FIFO with one wait, so looking at its head is enough. A head that is nearly due leaves its tier
 and is held until its moment: nothing is sent before, and nobody waits behind it. What is held here is bounded
 by the tiers' windows; the rest waits in the log.
+
+The time of day may be set. What came before it was set back seems to have to wait for longer than its tier
+ever takes: it goes on at once to where it belongs, lest all that comes after it waits behind it.
 """
 
 from __future__ import annotations
@@ -13,13 +16,10 @@ from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from bufferproxy.clock import Clock
+from bufferproxy.clock import LOOK, Clock
 from bufferproxy.drain.lanes import Item
 from bufferproxy.records import Partition
-from bufferproxy.settle.tiers import due
-
-LOOK = 10.0
-"""Seconds after which the time of day is looked at again: it may have been set, or the machine suspended."""
+from bufferproxy.settle.tiers import EARLY, due, set_back
 
 
 class Delays:
@@ -73,27 +73,46 @@ class Delays:
     def _let_go(self) -> float | None:
         """Pass on every head whose wait is over; seconds until the next one's is, None without any."""
         now_ms = int(self._clock.wall() * 1000)
-        moments = [self._empty(tier, now_ms) for tier in self._tiers.values()]
+        moments = [self._empty(place.number, tier, now_ms) for place, tier in self._tiers.items()]
         while self._soon and self._soon[0][0] <= now_ms:
             self._ready(heappop(self._soon)[2])
+        if self._soon and self._soon[0][0] - now_ms > (EARLY + LOOK) * 1000:
+            self._not_so_soon()
         if self._soon:
             moments.append(self._soon[0][0])
         soonest = min((moment for moment in moments if moment is not None), default=None)
         return None if soonest is None else max(0.001, (soonest - now_ms) / 1000)
 
-    def _empty(self, tier: deque[Item], now_ms: int) -> int | None:
+    def _empty(self, number: int, tier: deque[Item], now_ms: int) -> int | None:
         """As far as its heads do not wait; when the next one's wait is over, None without any."""
         while tier:
-            request = tier[0].request
+            item = tier[0]
+            request, hop_at = item.request, item.request.hop_at or 0
             if request.expires_at is not None and request.expires_at <= now_ms:
-                self._expire(tier.popleft())
+                self._expire(item)
             elif due(request, now_ms):
-                heappush(self._soon, (request.due_at or 0, next(self._numbers), tier.popleft()))
-            elif (request.hop_at or 0) <= now_ms:
-                self._hop(tier.popleft())
+                heappush(self._soon, (request.due_at or 0, next(self._numbers), item))
+            elif hop_at <= now_ms:
+                self._hop(item)
+            elif (back := set_back(hop_at, number, now_ms)) > LOOK * 1000:
+                self._turn_back(item, back)
             else:
-                return request.hop_at
+                return hop_at
+            tier.popleft()
         return None
+
+    def _turn_back(self, item: Item, back: int) -> None:
+        """A retry waits for so long, whatever the clock says; who named a moment, until then."""
+        request = item.request
+        if request.sends and request.due_at is not None:
+            item.request = request._replace(due_at=request.due_at - back)
+        self._hop(item)
+
+    def _not_so_soon(self) -> None:
+        """All of them were nearly due, and the time of day was set back."""
+        soon, self._soon = self._soon, []
+        for _, _, item in soon:
+            (self._ready if item.request.sends else self._hop)(item)
 
     def __repr__(self) -> str:
         return f"<Delays held={len(self)} tiers={len(self._tiers)}>"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from bufferproxy.clock import Clock, Timer
+from bufferproxy.clock import LOOK, Clock, Timer
 from bufferproxy.observe.events import Emit, Held, Rested
 from bufferproxy.policy.regime import Regime
 from bufferproxy.policy.rest import Rest
@@ -271,7 +271,7 @@ class _Queue:
             if now < self._timer_at <= at + TICK:
                 return
             self._timer.cancel()
-        wait = max(1, math.ceil((at - now) / TICK)) * TICK
+        wait = min(LOOK, max(1, math.ceil((at - now) / TICK)) * TICK)
         self._timer_at = now + wait
         self._timer = self._clock.call_later(wait, self._woken)
 

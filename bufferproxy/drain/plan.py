@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from bufferproxy.drain.holding import Bounds
@@ -26,6 +27,8 @@ class Plan(NamedTuple):
     at_most_once: bool = False
     key_rate: float | None = None
     """Per second and ordering key."""
+    timeout: float = math.inf
+    """Seconds that an attempt takes at most."""
 
     @property
     def keyed(self) -> bool:

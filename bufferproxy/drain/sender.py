@@ -160,7 +160,8 @@ class Sender:
         finally:
             self.flying -= 1
         disposition = decide(outcome, counted.attempts, self._plan.retry, self._clock.random())
-        seconds = self._clock.now() - started
+        # What the machine slept through meanwhile was not the service's: its latency decides what it gets.
+        seconds = min(self._clock.now() - started, self._plan.timeout)
         if isinstance(outcome, NotSent):
             self._pacer.give_back()
             self.tally.unsent(again=request.again)

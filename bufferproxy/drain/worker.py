@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
-from bufferproxy.clock import Clock
+from bufferproxy.clock import LOOK, Clock
 from bufferproxy.deliver.contract import Deliverer
 from bufferproxy.drain.announcer import Announcer
 from bufferproxy.drain.committer import Committer
@@ -199,6 +199,7 @@ class Worker:
                 due_at = int((self._clock.wall() + delay) * 1000)
                 item.request = item.request._replace(due_at=due_at)
                 if self.plan.keyed:
+                    item.until = self._clock.now() + delay
                     self._settler.note_retry(item.request, disposition)
                     self._flights.land(item)
                     if not self._waits(item):
@@ -212,13 +213,20 @@ class Worker:
 
     def _waits(self, item: Item) -> bool:
         """Its key waits for its time: nothing of the key goes past it. False when its time has come."""
-        left = (item.request.due_at or 0) / 1000 - self._clock.wall()
+        if item.until is not None:  # whatever the time of day is set to
+            left = item.until - self._clock.now()
+        else:
+            left = (item.request.due_at or 0) / 1000 - self._clock.wall()
         if left <= 0.0:
             return False
-        item.timer = self._clock.call_later(left, lambda: self._put_back(item))
+        item.timer = self._clock.call_later(min(left, LOOK), lambda: self._look_again(item))
         if self._holding.is_full(item.partition):
             self._make_room(item.partition)
         return True
+
+    def _look_again(self, item: Item) -> None:
+        if not self.leases.may_send(item) or not self._waits(item):
+            self._put_back(item)
 
     def _lie_aside(self, item: Item, seconds: float) -> None:
         """Others of its key are before it, and others may go past it."""

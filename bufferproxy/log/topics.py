@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bufferproxy.log.contract import Keep, Topic
 
-TIERS = tuple(0.25 * 4**n for n in range(10))
+TIERS: tuple[float, ...] = tuple(0.25 * 4**n for n in range(10))
 """Seconds that a record waits in partition n of `.delayed`: 0.25 s to 18.2 h."""
 
 HEADROOM = 128 * 1024

@@ -26,6 +26,12 @@ def due(request: Request, now_ms: int) -> bool:
     return request.due_at is None or request.due_at - now_ms < EARLY * 1000
 
 
+def set_back(hop_at: int, tier: int, now_ms: int) -> int:
+    """By how many ms the clock has been set back since this wait began, at least (below 0: not at all); or by
+    how many it is behind that of whoever began it."""
+    return hop_at - now_ms - round(TIERS[tier] * 1000)
+
+
 def wait_from(now_ms: int, due_at: int, expires_at: int | None) -> tuple[int, int]:
     """The tier for what has to wait now, and when that tier is waited out (ms since the epoch)."""
     until = due_at if expires_at is None else min(due_at, expires_at)

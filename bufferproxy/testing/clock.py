@@ -100,6 +100,13 @@ class FakeClock:
         """Time jumps, and nobody is woken: what is due is late at the next `advance`."""
         self._now += seconds
 
+    def suspend(self, seconds: float) -> None:
+        """The machine sleeps for so long: time goes on, and timers stand still."""
+        self._now += seconds
+        for _, _, timer in self._timers:
+            timer.at += seconds
+        self._timers = [(timer.at, number, timer) for _, number, timer in self._timers]
+
     def set_wall(self, wall: float) -> None:
         """Somebody sets the time of day; intervals do not notice."""
         self._ahead = wall - self._now

@@ -18,6 +18,7 @@ import time
 from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
+from bufferproxy.clock import SystemClock
 from bufferproxy.testing.evidence import Watch, commits_of, ends_of, sqlite_commits
 from bufferproxy.testing.history import End, Fault, History, accepts_of
 from bufferproxy.testing.load import Load, Sent
@@ -100,7 +101,7 @@ class Trial:
     async def history(self, *, patience: float = PATIENCE, lost_after: float = PATIENCE) -> History:
         """Once nothing is open, and all that was accepted has arrived: at most `patience` and `lost_after`
         seconds from now. What has not come by then is for C1 to name."""
-        ahead = time.time() - time.monotonic()
+        ahead = time.time() - SystemClock.now()
         accepts = accepts_of(self.load.told, ahead)
         ids = {accept.id for accept in accepts if accept.outcome == "ok"}
         recorder = self.world.recorder

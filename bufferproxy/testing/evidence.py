@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import struct
 import tempfile
 import threading
 import time
@@ -26,6 +25,7 @@ from bufferproxy.log.sqlite import open_sqlite
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition, Position, Record
 from bufferproxy.testing.history import End
+from bufferproxy.testing.kafka_offsets import OFFSETS, commit_of, generation_of
 from bufferproxy.testing.samples import Sample
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from bufferproxy.testing.world import LogPlace
 
-OFFSETS = "__consumer_offsets"
 MANY = 10_000_000
 """Records: all that a partition has."""
 PATIENCE = 20.0
@@ -63,10 +62,17 @@ def commits_of(place: LogPlace, service: str) -> list[Sample]:
     group = topics_of(place, service).group
     commits = []
     for record in _kafka_records(place, OFFSETS):
-        commit = _commit(record)
+        commit = commit_of(record)
         if commit is not None and commit[0] == group:
             commits.append(Sample(record.appended_at, commit[1], commit[2]))
     return commits
+
+
+def rebalances_of(place: LogPlace, service: str) -> int:
+    """How often Kafka has rebalanced the group of `service`: once for each generation it wrote down."""
+    group = topics_of(place, service).group
+    found = (generation_of(record) for record in _kafka_records(place, OFFSETS))
+    return len({generation for of, generation in found if of == group})
 
 
 def sqlite_commits(place: LogPlace) -> list[Sample]:
@@ -136,23 +142,6 @@ def _until_the_end(consumer: Any, ends: Mapping[Any, int]) -> Iterator[Record]:
             deadline = time.monotonic() + PATIENCE
         elif time.monotonic() > deadline:
             raise AssertionError(f"nothing came from Kafka for {PATIENCE:g} s")
-
-
-def _commit(record: Record) -> tuple[str, str, int] | None:
-    """(group, partition, next offset) of a record in `__consumer_offsets`; None for what is no commit. As in
-    Kafka's OffsetCommitKey and OffsetCommitValue: versions 0 and 1 of the key, an int64 after the version of
-    any value."""
-    key, value = record.key or b"", record.value
-    if len(key) < 2 or struct.unpack_from(">h", key)[0] > 1 or not value:
-        return None
-    texts, at = [], 2
-    for _ in range(2):
-        (length,) = struct.unpack_from(">h", key, at)
-        texts.append(key[at + 2 : at + 2 + length].decode())
-        at += 2 + length
-    (number,) = struct.unpack_from(">i", key, at)
-    (offset,) = struct.unpack_from(">q", value, 2)
-    return texts[0], f"{texts[1]}/{number}", offset
 
 
 def resident(pid: int) -> float:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from bufferproxy.testing.ports import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 PIECE = 1 << 16
@@ -52,6 +53,7 @@ class Toxics(NamedTuple):
 
 
 SOUND = Toxics()
+FORGOTTEN = Toxics(black_hole=True)
 
 
 class FaultProxy:
@@ -83,14 +85,22 @@ class FaultProxy:
 
     def reset(self) -> None:
         """Every connection, now."""
+        self._each(_Link.reset)
+
+    def forget(self) -> None:
+        """Every connection of now is half open for good: nothing passes on it, and nobody is told, as when a
+        firewall has lost its table. New ones are sound."""
+        self._each(_Link.forget)
+
+    def _each(self, change: Callable[[_Link], None]) -> None:
         done = threading.Event()
 
-        def reset() -> None:
+        def change_all() -> None:
             for link in tuple(self._links):
-                link.reset()
+                change(link)
             done.set()
 
-        self._loop.call_soon_threadsafe(reset)
+        self._loop.call_soon_threadsafe(change_all)
         done.wait()
 
     def partition(self) -> None:
@@ -163,6 +173,7 @@ class _Link:
 
     def __init__(self, proxy: FaultProxy, client: Ends, server: Ends) -> None:
         self.proxy = proxy
+        self.forgotten = False
         self._writers = (client[1], server[1])
         self._pumps = (
             _Pump(self, "up", client[0], server[1]),
@@ -186,6 +197,9 @@ class _Link:
         for writer in self._writers:
             _reset(writer)
 
+    def forget(self) -> None:
+        self.forgotten = True
+
 
 class _Over(Exception):
     """This connection is to be reset."""
@@ -198,6 +212,7 @@ class _Pump:
     def __init__(
         self, link: _Link, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        self._link = link
         self._proxy = link.proxy
         self._direction = direction
         self._reader = reader
@@ -208,6 +223,8 @@ class _Pump:
 
     @property
     def toxics(self) -> Toxics:
+        if self._link.forgotten:
+            return FORGOTTEN
         return self._proxy.up if self._direction == "up" else self._proxy.down
 
     async def read(self) -> None:
@@ -228,7 +245,7 @@ class _Pump:
             await asyncio.sleep(max(0.0, due - loop.time()))
             await self._while_stalled()
             if self.toxics.black_hole:
-                await self._swallow()
+                await self._swallow(data)
             if not data:
                 break
             await self._pass_on(data)
@@ -258,10 +275,11 @@ class _Pump:
         while self.toxics.stall:  # noqa: ASYNC110 - any thread may heal it, at any time
             await asyncio.sleep(TICK)
 
-    async def _swallow(self) -> None:
-        while self.toxics.black_hole:
+    async def _swallow(self, data: bytes) -> None:
+        """Until it is healed; what is forgotten, until its own side has given it up."""
+        while self.toxics.black_hole and (data or not self._link.forgotten):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._late.get(), TICK)
+                _, data = await asyncio.wait_for(self._late.get(), TICK)
         raise _Over
 
 

@@ -12,9 +12,10 @@ import asyncio
 import os
 import socket
 import struct
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
+
+from bufferproxy.clock import SystemClock
 
 if TYPE_CHECKING:
     import ssl
@@ -85,7 +86,7 @@ class Peer:
         first = await self.reader.read(1)
         if not first:
             return None
-        at = time.monotonic()
+        at = SystemClock.now()
         head = first + await self.reader.readuntil(b"\r\n\r\n")
         body = await self._body(head)
         return Received(at, self.number, head + body, head, body)
@@ -250,6 +251,23 @@ async def deaf(_: RawService, peer: Peer) -> None:
 
 
 Hearing = Callable[["RawService", Peer], Awaitable[None]]
+
+
+def closing_when_idle(seconds: Callable[[], float]) -> Hearing:
+    """Close what no request has come on for so long, drawn anew each time: now and then just when one
+    comes."""
+
+    async def hear(service: RawService, peer: Peer) -> None:
+        while True:
+            try:
+                received = await asyncio.wait_for(peer.receive(), seconds())
+            except TimeoutError:
+                return
+            if received is None:
+                return
+            await service.behave(peer, received)
+
+    return hear
 
 
 class RawService:

@@ -111,10 +111,11 @@ class World:
         )
 
     def backlog(self) -> float:
-        """By the metrics: of the worker, which knows it best."""
+        """By the metrics: of a worker that runs, which knows it best."""
+        worker = next((one for one in self.workers if one.running), self.worker)
         return sum(
             value
-            for sample, value in self.worker.metrics().items()
+            for sample, value in worker.metrics().items()
             if sample.startswith("bufferproxy_backlog_requests{")
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bufferproxy.clock import SystemClock
 from bufferproxy.testing.load import Load, Sent
 from bufferproxy.testing.ports import free_port
 
@@ -49,7 +50,7 @@ async def test_a_dead_and_a_slow_service_do_not_lengthen_the_queue_of_a_healthy_
 async def _spike(world: World, load: Load, target: bytes, total: int) -> float:
     """The time in queue at p99, in seconds: from the 202 to the first byte at the service."""
     told = await load.send((Sent(target % n) for n in range(total)), rate=OFFERED)
-    epoch = time.time() - time.monotonic()
+    epoch = time.time() - SystemClock.now()
     accepted = {one.id: one.at + epoch for one in told if one.accepted}
     assert len(accepted) == total
     arrivals = await asyncio.to_thread(world.recorder.await_ids, list(accepted))

@@ -118,3 +118,15 @@ async def test_the_system_clock_calls_back_on_the_loop() -> None:
 )
 def test_times_are_written_in_rfc_3339(ms: int, text: str) -> None:
     assert rfc3339(ms) == text
+
+
+async def test_while_the_machine_is_suspended_time_goes_on_and_timers_stand_still() -> None:
+    clock, at = FakeClock(), []
+    clock.call_later(5, lambda: at.append((clock.now(), clock.wall())))
+    wall = clock.wall()
+    await clock.advance(2)
+    clock.suspend(3600)
+    await clock.advance(2.5)
+    assert at == []
+    await clock.advance(1)
+    assert at == [(4605, wall + 3605)]

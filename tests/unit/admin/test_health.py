@@ -141,8 +141,14 @@ def test_work_that_moves_is_never_stuck() -> None:
 
 def test_work_that_does_not_move_is_timed_from_its_last_movement() -> None:
     progress = Progress()
-    assert [progress.look(now, WORK) for now in (100.0, 130.0, 200.0)] == [0, 30, 100]
-    assert progress.look(210.0, WORK._replace(moved=11)) == 0
+    assert [progress.look(now, WORK) for now in (100.0, 110.0, 120.0)] == [0, 10, 20]
+    assert progress.look(121.0, WORK._replace(moved=11)) == 0
+
+
+def test_the_time_in_which_nobody_looked_does_not_count() -> None:
+    """After an hour of suspend nothing can have moved yet."""
+    progress = Progress()
+    assert [progress.look(now, WORK) for now in (100.0, 101.0, 3701.0, 3702.0)] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("fine", [WORK._replace(work=0), WORK._replace(excused=True)])
@@ -162,13 +168,11 @@ def test_a_slow_rate_is_given_time() -> None:
 def test_the_check_names_the_service_that_is_stuck_and_no_other() -> None:
     clock = Clock()
     watch = ProgressWatch(clock, grace=30.0)
-    moved = 0
     watch.register("auth", lambda: WORK, timeout=30.0)
-    watch.register("mail", lambda: WORK._replace(moved=moved), timeout=30.0)
-    assert watch.check().ok
-    clock.time, moved = 60.0, 1
-    assert watch.check().ok
-    clock.time, moved = 61.0, 2
+    watch.register("mail", lambda: WORK._replace(moved=clock.time), timeout=30.0)
+    for clock.time in range(0, 61, 10):
+        assert watch.check().ok
+    clock.time = 61.0
     assert watch.check() == Check(
         "progress", ok=False, detail="auth has 5 to deliver and moved nothing for 61 s"
     )

@@ -167,6 +167,22 @@ def test_a_black_hole_swallows_and_what_it_swallowed_is_reset_when_it_is_healed(
         client.recv(1)
 
 
+def test_what_is_forgotten_is_silent_for_good_and_new_connections_are_sound(
+    proxy: FaultProxy, client: socket.socket, echo: Echo
+) -> None:
+    exchange(client, b"before")
+    proxy.forget()
+    client.sendall(b"lost")
+    assert silent(client)
+    proxy.heal()
+    assert silent(client)
+    assert echo.got == b"before"
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE) as another:
+        exchange(another, b"sound")
+        client.close()
+        wait_until(lambda: proxy.connections == 1, "what was given up to be gone", every=0.01)
+
+
 def test_a_stall_holds_everything_back_and_loses_nothing(
     proxy: FaultProxy, client: socket.socket, echo: Echo
 ) -> None:
