@@ -20,7 +20,7 @@ demo: $(STAMP)  ## watch a spike turn into a flat line (a minute, no Kafka)
 	$(BIN)/bufferproxy demo
 
 test: $(STAMP)  ## all tests but the long ones; needs Java and Maven for Kafka, else those are skipped
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-all: test  ## what `test` runs, and the long ones
 	$(BIN)/pytest tests/acceptance tests/faults --long
