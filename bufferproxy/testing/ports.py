@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import socket
+from itertools import cycle, islice
 
 FROM, TO = 20000, 32000
 """Below those that the system gives to outgoing connections."""
@@ -17,12 +18,20 @@ def free_port() -> int:
 
 
 def bind(probe: socket.socket) -> int:
-    """Test runners side by side (pytest-xdist) have ports of their own: what one has chosen and not opened
-    yet, the other does not choose."""
-    runners = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for port in random.sample(range(FROM + number, TO, runners), 200):
+    """In rounds: what was given out lately is perhaps not open yet."""
+    for port in islice(_round, 200):
         with contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
     raise AssertionError(f"no free port between {FROM} and {TO}")
+
+
+def _own() -> list[int]:
+    """Test runners side by side (pytest-xdist) have ports of their own."""
+    runners = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(FROM + number, TO, runners)
+    return random.sample(ports, len(ports))
+
+
+_round = cycle(_own())
