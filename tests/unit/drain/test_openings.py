@@ -84,6 +84,31 @@ async def test_lives_that_end_right_after_their_first_delivery_accuse_nobody(dra
     assert 1 <= world.service.done.count(b"innocent") <= 3
 
 
+async def test_one_death_after_progress_accuses_nobody_while_they_go_one_at_a_time(drain_world: Make) -> None:
+    world = drain_world("none")
+    async with world.running():
+        await world.accept(None, *(b"%d" % n for n in range(50)))
+    world.service.talks.clear()
+    for _ in range(CAREFUL):
+        async with world.running():
+            await world.clock.advance(0.12)
+    for _ in range(3):
+        before = len(world.service.done)
+        async with world.running():
+            world.service.talks.set()
+            while len(world.service.done) < before + 2:
+                await world.clock.advance(0.01)
+            world.service.talks.clear()
+            await world.clock.advance(0.12)
+        async with world.running():
+            await world.clock.advance(0.12)
+    world.service.talks.set()
+    async with world.running():
+        await world.clock.advance(2.0)
+    assert await dead(world) == []
+    assert set(world.service.done) == {b"%d" % n for n in range(50)}
+
+
 async def test_many_starts_without_a_send_accuse_nobody(drain_world: Make) -> None:
     """The service is away, and an impatient supervisor kills the worker every second."""
     world = drain_world("none")
