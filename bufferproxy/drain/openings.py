@@ -44,9 +44,7 @@ class Opening:
         self.alone = 0
         """How many have been settled one at a time."""
         if self.single:
-            window.least_starts = (
-                CAREFUL  # so that the next life goes one at a time too, and accuses nobody yet
-            )
+            window.least_starts = CAREFUL + 1
         self.out: Item | None = None
         """The only one that goes now."""
         self.waiting: deque[Item] = deque()

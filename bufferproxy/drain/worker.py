@@ -81,9 +81,6 @@ class Worker:
         self.leases = self._sender.owner = Leases(plan, self._holding, self._flights, self, emit)
         self.arrived: Callable[[], None] = _nothing
         """Called when something was fetched: there may be more to do than who shares the rate out knows."""
-        self._progressed: Callable[[], None] = _nothing
-        """The first of a partition is settled after its holder before came to nothing: told at once, lest the
-        next kill finds no progress again, and takes an innocent request for what kills."""
         self._stopping = False
         self._aside: Counter[bytes] = Counter()
         """Of each busy key, how many lie aside."""
@@ -100,7 +97,7 @@ class Worker:
         self._holding.gate = Gate(reader.pause, reader.resume)
         committer = self.leases.committer = Committer(self._holding, reader, self._clock, self._committed)
         self._openings.commit = committer.soon
-        self._announcer.commit = self._progressed = committer.soon
+        self._announcer.commit = committer.soon
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fetch(reader))
             group.create_task(committer.run())
@@ -277,10 +274,8 @@ class Worker:
         self._settler.settle(item.request, fate, lambda: self._settled(item))
 
     def _settled(self, item: Item) -> None:
-        position, starts = item.request.position, item.window.starts
+        position = item.request.position
         self._holding.settle(position.partition, position.offset, item.window)
-        if item.window.starts < starts:
-            self._progressed()
         if self._parking is not None:
             self._parking.settled(item)
         self._openings.settled(item)
