@@ -38,11 +38,9 @@ def table(results: dict[str, Any]) -> str:
         if "added_ms" in found:
             lines.append(f"`wait` adds {found['added_ms']:.1f} ms at the median ({name}, 200 requests/s).")
     for name, found in results.get("rate", {}).items():
-        over = ", ".join(f"{count} of {window} s" for window, count in found["windows_over"].items())
-        lines.append(f"500/s: {found['used']:.1%} used; windows over the ceiling: {over} ({name}).")
+        lines.append(f"500/s: {_used(found)} ({name}).")
     for name, found in results.get("share", {}).items():
-        over = ", ".join(f"{count} of {window} s" for window, count in found["windows_over"].items())
-        lines.append(f"Six workers, {name}: {found['used']:.1%} used; windows over the ceiling: {over}.")
+        lines.append(f"Six workers, {name}: {_used(found)}.")
     if "memory" in results:
         found = results["memory"]
         lines.append(
@@ -50,6 +48,11 @@ def table(results: dict[str, Any]) -> str:
             f"{found['1 M']['rss_mb']} MB resident ({found['difference']['rss_mb']:+} MB against 1 k)."
         )
     return "\n\n".join(lines)
+
+
+def _used(found: dict[str, Any]) -> str:
+    over = ", ".join(f"{count} of {window} s" for window, count in found["windows_over"].items())
+    return f"{found['used']:.1%} used; windows over the ceiling: {over}"
 
 
 def _number(value: float | None) -> str:

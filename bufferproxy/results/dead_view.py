@@ -25,8 +25,6 @@ RECOUNT = 0.5
 """Seconds between two counts of what was counted and has changed since."""
 SWEEP = 60.0
 """Seconds between two sweeps of letters that the log has let go of."""
-PATIENCE = 5.0
-"""Seconds that a look may wait for what is in the log and not read yet."""
 
 
 class DeadView:
@@ -104,7 +102,7 @@ class DeadView:
         names, _ = self._services[service]
         lags = await self._log.lag(names.group, (names.dead,))
         try:
-            await self._reading.up_to(lags, PATIENCE)
+            await self._reading.up_to(lags)
         except TimeoutError:
             raise LogUnavailable("the dead letters are still being read") from None
 

@@ -13,6 +13,9 @@ from bufferproxy.records import Partition, Record
 Followed = Iterable[tuple[str, Sequence[str]]]
 """A group that tells of the topics beside it (LogInspector.lag)."""
 
+PATIENCE = 5.0
+"""Seconds that a look may wait for what is in the log and not read yet."""
+
 
 class Reading:
     def __init__(self, log: Log, followed: Followed, clock: Clock) -> None:
@@ -53,9 +56,9 @@ class Reading:
             self.next[partition] = max(end, self.next.get(partition, 0))
         self._moved.set()
 
-    async def up_to(self, lags: Mapping[Partition, Lag], seconds: float) -> None:
+    async def up_to(self, lags: Mapping[Partition, Lag]) -> None:
         """Returns when all that these tell of was read. Raises TimeoutError."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(PATIENCE):
             while any(max(self.next.get(p, 0), lag.start) < lag.end for p, lag in lags.items()):
                 self._moved.clear()
                 await self._moved.wait()

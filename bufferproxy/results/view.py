@@ -32,9 +32,6 @@ moment is shared by what is appended together, and clocks differ."""
 _PARTITION = itemgetter(0)
 """Of a record."""
 
-PATIENCE = 5.0
-"""Seconds that a look may wait for what is in the log and not read yet."""
-
 CATCH_UP = 2.0
 """Seconds between two looks, while it is behind, at what the log has let go of."""
 
@@ -141,7 +138,7 @@ class ResultsView:
     async def find_settled(self, id_: str, names: ServiceTopics) -> Row | None:
         """`find` for an id that is settled: its end was appended before, so it is read up to there first.
         Raises LogUnavailable, LogUnusable or TimeoutError."""
-        await self._reading.up_to(await self._log.lag(names.group, (names.results, names.states)), PATIENCE)
+        await self._reading.up_to(await self._log.lag(names.group, (names.results, names.states)))
         return await self.find(id_)
 
     def __repr__(self) -> str:

@@ -130,7 +130,7 @@ async def test_letters_are_counted_and_forgotten_with_time(tmp_path: Path) -> No
 
 
 async def test_who_asks_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bufferproxy.results.dead_view.PATIENCE", 0.01)
+    monkeypatch.setattr("bufferproxy.results.reading.PATIENCE", 0.01)
     world = World(tmp_path)
     topics = topics_of(NAMES, partitions=2, body=99, reply=9, keep_results=60, keep_dead=60)
     world.log = MemoryLog(world.memory, world.clock)
