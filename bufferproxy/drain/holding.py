@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from bufferproxy.drain.window import Window
 from bufferproxy.log.contract import Lease
-from bufferproxy.log.marks import decode, encode
-from bufferproxy.records import Partition, Record
+from bufferproxy.log.marks import Tried, decode, encode
+from bufferproxy.records import Partition, Record, Request
 
 
 class Bounds(NamedTuple):
@@ -81,6 +81,13 @@ class Holding:
             if window is not None:
                 window.starts = 0
                 self._moved.add(partition)
+
+    def tried(self, request: Request, window: Window) -> None:
+        """It keeps its place until its next attempt, and who holds the partition then knows."""
+        partition, offset = request.position
+        window.progressed()
+        window.tried[offset] = Tried(offset, request.sends, request.attempts, request.due_at or 0)
+        self.touch(partition)
 
     def is_full(self, partition: Partition) -> bool:
         return partition in self._full

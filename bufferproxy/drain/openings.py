@@ -7,8 +7,9 @@ kills its worker shows as take-overs that come to nothing:
 1. up to CAREFUL starts, all goes as ever;
 2. beyond, the next ALONE of the partition go one at a time, from its oldest. That a send begins is committed
    before it does (`announcer.py`), and with it that all before it are settled;
-3. whoever finds at its start that such a send had begun and nothing came of it, twice, knows the culprit: it
-   is the oldest, and ends dead with the reason `crash`.
+3. from then on a take-over counts only if it finds such a send begun and nothing come of it, and whatever is
+   answered sets the count back. After DEATHS in a row there is a suspect, for nothing else was on its way. If
+   no answer to it is in the log either (`inquest.py`), it ends dead with the reason `crash`.
 
 With `at_most_once` the beginning of every send is committed before it. What had begun and is open when a
 partition is taken over may have reached the service, and ends dead with the reason `interrupted`.
@@ -29,8 +30,19 @@ from bufferproxy.records import Partition
 CAREFUL = 3
 """Take-overs without progress after which a partition goes one at a time."""
 
+DEATHS = 3
+"""Ends of a worker, one after the other, with the same request on its way alone, after which that one is the
+suspect."""
+
 ALONE = 100
 """Requests that then go one at a time: at least as many as are in flight together at most services."""
+
+
+def starts_after(found: Marks, committed: int) -> int:
+    """`Marks.starts` of who takes over what the holder before left as `found`."""
+    if found.starts > CAREFUL and found.begun <= committed:
+        return found.starts  # nothing was on its way when that one ended: its end accuses nobody
+    return found.starts + 1
 
 
 class Opening:
@@ -49,10 +61,10 @@ class Opening:
         """The only one that goes now."""
         self.waiting: deque[Item] = deque()
 
-    def culprit(self, item: Item) -> bool:
-        """It was on its way, alone, when the worker before ended, and the one before that."""
-        offset = item.request.position.offset
-        return self.found.starts > CAREFUL + 1 and self.found.begun > offset == self.window.committable
+    def suspects(self, item: Item) -> bool:
+        """It was the last whose send began, and went alone, in all the lives that came to nothing."""
+        many = self.window.starts > CAREFUL + DEATHS
+        return many and item.request.position.offset == self.found.begun - 1
 
     def interrupted(self, item: Item) -> bool:
         return self.found.begun > item.request.position.offset
@@ -61,12 +73,13 @@ class Opening:
         """`commit` is durable."""
         self.opened = self.opened or decode(commit.marks, commit.offset).starts > 0
 
-    def settled_alone(self) -> None:
+    def back(self) -> None:
+        """The one that goes alone was answered."""
         self.out = None
         self.alone += 1
         if self.alone == ALONE:
             self.single = False
-            self.window.least_starts = 1
+            self.window.starts = self.window.least_starts = 1
 
     def over(self, *, at_most_once: bool) -> bool:
         """All goes as ever, and whatever had begun before has come by."""
@@ -75,20 +88,22 @@ class Opening:
 
 
 class Openings:
-    """One service's. `offer(item)` lets it go on, `end(item, reason)` makes it a dead letter, `commit()` asks
-    for a commit soon."""
+    """One service's. `offer(item)` lets it go on, `end(item)` makes it a dead letter, `suspect(item)` has it
+    looked into and then offered or ended. `commit()` asks for a commit soon."""
 
     def __init__(
         self,
         holding: Holding,
         offer: Callable[[Item], None],
-        end: Callable[[Item, str], None],
+        end: Callable[[Item], None],
+        suspect: Callable[[Item], None],
         *,
         at_most_once: bool,
     ) -> None:
         self._holding = holding
         self._offer = offer
         self._end = end
+        self._suspect = suspect
         self._at_most_once = at_most_once
         self._openings: dict[Partition, Opening] = {}
         self.commit: Callable[[], None] = _nothing
@@ -99,7 +114,9 @@ class Openings:
             window = self._holding.window(partition)
             if window is not None and window.starts == 0:
                 found = decode(lease.marks, lease.committed)
-                window.starts = found.starts + 1
+                window.starts = starts_after(found, lease.committed)
+                if not self._at_most_once:
+                    window.begun = lease.committed  # by this worker, nothing was yet
                 self._openings[partition] = Opening(window, found)
                 self._holding.touch(partition)
         self.commit()
@@ -114,9 +131,10 @@ class Openings:
         if opening is None:
             return False
         if self._at_most_once and opening.interrupted(item):
-            self._end(item, "interrupted")
-        elif opening.culprit(item):
-            self._end(item, "crash")
+            self._end(item)
+        elif opening.suspects(item):
+            opening.out = item
+            self._suspect(item)
         elif opening.opened and not opening.single:
             return False
         else:
@@ -133,12 +151,14 @@ class Openings:
                 opening.told(commit)
                 self._go_on(partition, opening)
 
-    def settled(self, item: Item) -> None:
+    def answered(self, item: Item) -> None:
+        """It was settled, or keeps its place until its next attempt."""
         opening = self._openings.get(item.partition)
         if opening is None or opening.window is not item.window:
             return
         if opening.out is item:
-            opening.settled_alone()
+            opening.back()
+            self.commit()
         self._go_on(item.partition, opening)
 
     def _go_on(self, partition: Partition, opening: Opening) -> None:

@@ -26,6 +26,7 @@ class Window:
         "least_starts",
         "size",
         "starts",
+        "tried",
     )
 
     def __init__(self, committed: int, epoch: int, marks: Marks | None = None) -> None:
@@ -36,9 +37,11 @@ class Window:
         """Take-overs without progress, this one included; set when the lease is written down."""
         self.least_starts = 1
         """What progress sets `starts` back to."""
-        _, self.begun, done = marks or Marks()
+        _, self.begun, done, tried = marks or Marks()
         self._done = deque(done)
         """Runs that the holder before had done, beyond what was begun here."""
+        self.tried = {one.offset: one for one in tried}
+        """Of what keeps its place between two attempts, here or at the holder before."""
         self._order: deque[tuple[int, int, float]] = deque()
         self._open: dict[int, int] = {}
 
@@ -85,6 +88,8 @@ class Window:
     def settle(self, offset: int) -> bool:
         """True when `committable` has moved. Raises KeyError when it was not open: settled twice."""
         self.size -= self._open.pop(offset)
+        if self.tried:
+            self.tried.pop(offset, None)
         return self._advance()
 
     def _advance(self) -> bool:
@@ -93,15 +98,21 @@ class Window:
         while order and order[0][0] not in open_:
             self.committable = order.popleft()[1]
             moved = True
-        if moved and self.starts > self.least_starts:
-            self.starts = self.least_starts
+        if moved:
+            self.progressed()
         return moved
+
+    def progressed(self) -> None:
+        """Something came of what was sent."""
+        if self.starts > self.least_starts:
+            self.starts = self.least_starts
 
     def marks(self) -> Marks:
         """What a commit of `committable` shall tell beside."""
         met = self._order[-1][1] if self._order else self.committable
         ahead = [(max(first, met), end) for first, end in self._done if end > met]
-        return Marks(self.starts, self.begun, (*self._settled_runs(), *ahead))
+        tried = tuple(one for _, one in sorted(self.tried.items())) if self.tried else ()
+        return Marks(self.starts, self.begun, (*self._settled_runs(), *ahead), tried)
 
     def _settled_runs(self) -> Sequence[Run]:
         """Of what was begun here and is settled beyond an open one."""

@@ -19,6 +19,7 @@ from bufferproxy.drain.delays import Delays
 from bufferproxy.drain.expiry import Expiry
 from bufferproxy.drain.flights import Flights
 from bufferproxy.drain.holding import Commit, Gate, Holding
+from bufferproxy.drain.inquest import Inquest, Verdict
 from bufferproxy.drain.keyed import KeyedLanes
 from bufferproxy.drain.lanes import FreeLane, Item
 from bufferproxy.drain.leases import Leases
@@ -32,6 +33,7 @@ from bufferproxy.envelope import request_of
 from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.ids import service_number
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
+from bufferproxy.log.marks import Tried
 from bufferproxy.observe.events import Emit
 from bufferproxy.records import Partition, Record
 from bufferproxy.settle.disposition import (
@@ -73,7 +75,10 @@ class Worker:
             if plan.order == "key":
                 self._parking = Parking(plan.topics, lanes, self._park, self._drop, clock)
         self._holding = Holding(plan.bounds)
-        self._openings = Openings(self._holding, self._admit, self._kill, at_most_once=plan.at_most_once)
+        self._inquest = Inquest(plan.topics, self._judged, clock)
+        self._openings = Openings(
+            self._holding, self._admit, self._interrupt, self._inquest.on, at_most_once=plan.at_most_once
+        )
         self._delays = Delays(clock, self._lanes.offer, self._hop, self._expire)
         self._flights = Flights()
         self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
@@ -98,11 +103,13 @@ class Worker:
         committer = self.leases.committer = Committer(self._holding, reader, self._clock, self._committed)
         self._openings.commit = committer.soon
         self._announcer.commit = committer.soon
+        committer.soon()  # leases that were granted before wait to be written down
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fetch(reader))
             group.create_task(committer.run())
             group.create_task(self._delays.run())
             group.create_task(self._expiry.run())
+            group.create_task(self._inquest.run(log))
             if self._parking is not None:
                 group.create_task(self._parking.run(log, self.plan.topics.group))
             for _ in range(self.plan.concurrency):
@@ -144,8 +151,18 @@ class Worker:
             self._settler.quarantine(record, str(error), quarantined)
             return
         item = Item(request, window, due=came_due)
+        if window.tried and (tried := window.tried.get(record.offset)) is not None:
+            self._go_on_with(item, tried)
         if not self._openings.takes(item):
             self._admit(item)
+
+    def _go_on_with(self, item: Item, tried: Tried) -> None:
+        """The holder before was between two attempts. What it meant to wait is bounded here: the time of day
+        may have been set since."""
+        _, sends, attempts, due_at = tried
+        item.request = item.request._replace(sends=sends, attempts=attempts, due_at=due_at)
+        left = due_at / 1000 - self._clock.wall()
+        item.until = self._clock.now() + min(left, self.plan.retry.max)
 
     def _admit(self, item: Item) -> None:
         """Its partition is open: it goes where it belongs."""
@@ -200,8 +217,10 @@ class Worker:
                 item.request = item.request._replace(due_at=due_at)
                 if self.plan.keyed:
                     item.until = self._clock.now() + delay
+                    self._holding.tried(item.request, item.window)
                     self._settler.note_retry(item.request, disposition)
                     self._flights.land(item)
+                    self._openings.answered(item)
                     if not self._waits(item):
                         self._put_back(item)
                 else:
@@ -253,9 +272,20 @@ class Worker:
     def _park(self, item: Item) -> None:
         self._settler.park(item.request, lambda: self._settled(item))
 
-    def _kill(self, item: Item, reason: str) -> None:
-        detail = "it ended the worker again and again" if reason == "crash" else "it may have been sent"
-        self._settle(item, DeadLetter(reason, None, detail))
+    def _interrupt(self, item: Item) -> None:
+        self._settle(item, DeadLetter("interrupted", None, "it may have been sent"))
+
+    def _judged(self, item: Item, verdict: Verdict) -> None:
+        if not self.leases.may_send(item):
+            return  # its next holder looks into it
+        if verdict is Verdict.GUILTY:
+            self._settle(item, DeadLetter("crash", None, "it ended the worker again and again"))
+        elif verdict is Verdict.SETTLED:
+            self._settler.drop(lambda: self._settled(item))
+        else:
+            item.window.progressed()
+            self._holding.touch(item.partition)
+            self._admit(item)
 
     def _drop(self, item: Item) -> None:
         """It lies in another place already."""
@@ -278,7 +308,7 @@ class Worker:
         self._holding.settle(position.partition, position.offset, item.window)
         if self._parking is not None:
             self._parking.settled(item)
-        self._openings.settled(item)
+        self._openings.answered(item)
         if item.request.generation:
             self._sender.repeats.ended(item)
         self._lanes.ended(item)

@@ -132,6 +132,7 @@ async def test_a_service_that_is_down_again_and_again_gets_everything_at_its_rat
                         await load.accepts(held)
                         world.recorder.up()
             history = await trial.history()
+            await asyncio.to_thread(wait_until, lambda: watch.samples[-1].value == 0, "nothing is open")
     record("service down and back", faults, history)
     assert history.complaints(rate=RATE) == []
     backlog = faults * held

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bufferproxy.drain.openings import CAREFUL, DEATHS
 from bufferproxy.testing.crowd import Trial
 from bufferproxy.testing.load import Load, Sent
 from bufferproxy.testing.processes import wait_until
@@ -73,6 +74,24 @@ async def test_poison_ends_dead_and_the_others_are_delivered(sqlite_world: World
         await asyncio.to_thread(world.proxy.launch)
     assert [_state(world, id_) for id_ in others] == ["delivered"] * 5
     assert world.sum("dead_letters_added_total", reason="crash") == 1
+
+
+async def test_what_is_answered_is_no_poison_though_its_worker_ends_each_time(sqlite_world: World) -> None:
+    """The worst moment, in every life: its end is in the log, and the commit is not."""
+    world = sqlite_world
+    world.mutants["run"] = mutant = "after-settle:1"
+    await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
+    async with Load(world.proxy.url, connections=1) as load:
+        id_ = (await load.one(Sent(b"/x/1"))).id
+        for left in reversed(range(CAREFUL + DEATHS + 2)):
+            assert await asyncio.to_thread(world.proxy.await_end) == -9
+            world.proxy.mutant = mutant if left else ""
+            await asyncio.to_thread(world.proxy.launch)
+        await asyncio.to_thread(world.proxy.await_ready)
+        after = (await load.one(Sent(b"/x/2"))).id
+    await asyncio.to_thread(wait_until, lambda: _state(world, after) == "delivered", "what comes after it")
+    assert _state(world, id_) == "delivered"
+    assert world.sum("dead_letters_added_total") == 0
 
 
 def _state(world: World, id_: str) -> str | None:

@@ -160,6 +160,12 @@ class World:
         regime = UNBOUND._replace(rate=0.0, rate_reason="paused", left=math.inf) if paused else UNBOUND
         self.pacer.obey(regime, regime.concurrency)
 
+    async def letters(self) -> list[tuple[bytes, str]]:
+        """Bodies and reasons of the dead letters, also when no worker runs."""
+        log = MemoryLog(self.memory, self.clock)
+        records = await log.read(Position(Partition(self.names.dead, 0), 0), 99)
+        return [(record.value, dict(record.headers)["bufferproxy-reason"].decode()) for record in records]
+
     async def parked(self) -> int:
         lag = await self.log.lag(NAMES.group, (NAMES.parked,))
         return sum(one.records for one in lag.values())
