@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,27 @@ async def test_a_request_that_waits_for_its_retry_survives_kill_9_and_is_sent_at
     waited = [arrived[id_, 2] - arrived[id_, 1] for id_ in ids]
     assert min(waited) >= 12.0 - 0.25
     assert max(waited) < 12.0 + 3.0
+
+
+async def test_what_keeps_its_place_between_attempts_is_counted_on_by_who_takes_over(world: World) -> None:
+    """With an order a retry is no record of its own: the commit tells of it."""
+    retry = {"attempts": 3, "first": "5s", "jitter": "none", "max": "5s"}
+    await asyncio.to_thread(world.start, order="key", retry=retry)
+    world.recorder.mode(status=500)
+    async with Load(world.proxy.url) as load:
+        told = await load.one(Sent(b"/x"))
+        for attempts in (1, 2):
+            await asyncio.to_thread(world.recorder.await_count, attempts)
+            await asyncio.to_thread(
+                wait_until, lambda: world.sum("retries_scheduled_total") >= 1, "its answer"
+            )
+            await asyncio.to_thread(world.worker.terminate)
+            await asyncio.to_thread(world.worker.start)
+        status = await _status(load, told.id, until="dead")
+    assert status["attempts"] == 3
+    arrivals = sorted(world.recorder.arrivals())
+    assert [arrival.attempt for arrival in arrivals] == [1, 2, 3]
+    assert min(late.at - early.at for early, late in itertools.pairwise(arrivals)) >= 5.0
 
 
 async def test_retry_after_rests_the_whole_service_and_uses_no_attempt_up(world: World) -> None:
