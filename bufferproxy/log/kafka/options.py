@@ -64,6 +64,31 @@ _CONSUMER: Mapping[str, Any] = {
 }
 
 
+_OWN = object()
+"""What we pass ourselves, or leave as it is."""
+_FIXED: Mapping[str, Any] = {
+    **{name: _PRODUCER[name] for name in ("acks", "enable_idempotence")},
+    **{name: _CONSUMER[name] for name in ("auto_offset_reset", "enable_auto_commit")},
+    **dict.fromkeys(
+        (
+            "bootstrap_servers",
+            "client_id",
+            "group_id",
+            "group_instance_id",
+            "kafka_client",
+            "key_deserializer",
+            "key_serializer",
+            "partition_assignment_strategy",
+            "partitioner",
+            "transactional_id",
+            "value_deserializer",
+            "value_serializer",
+        ),
+        _OWN,
+    ),
+}
+
+
 @dataclass(frozen=True)
 class KafkaOptions:
     """How this process presents itself to Kafka.
@@ -95,6 +120,10 @@ class Clients:
         }
         if unknown := sorted(set(given) - known):
             raise LogUnusable(f"kafka: options: kafka-python knows no {', '.join(unknown)}")
+        if fixed := sorted(name for name in given if name in _FIXED and given[name] != _FIXED[name]):
+            raise LogUnusable(
+                f"kafka: options: {', '.join(fixed)} cannot be changed, promises rest on it: take it out"
+            )
         self._given = given
 
     def producer(self, **more: Any) -> Any:
@@ -133,13 +162,7 @@ class Clients:
         return self._build(kind, self._settings(kind, own, more))
 
     def _settings(self, kind: Any, own: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-        # What correctness rests on (acks, idempotence, offsets, commits) is not for options to change.
-        fixed = {
-            name: own[name]
-            for name in ("acks", "enable_idempotence", "auto_offset_reset", "enable_auto_commit")
-            if name in own
-        }
-        merged = {**_EVERYWHERE, **own, **self._given, **fixed, **more}
+        merged = {**_EVERYWHERE, **own, **self._given, **more}
         merged["bootstrap_servers"] = self.brokers.split(",")
         merged["client_id"] = self.options.client_id
         return {name: value for name, value in merged.items() if name in kind.DEFAULT_CONFIG}

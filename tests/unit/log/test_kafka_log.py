@@ -4,7 +4,10 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from bufferproxy.clock import SystemClock
+from bufferproxy.errors import LogUnusable
 from bufferproxy.log.kafka.log import KafkaLog
 from bufferproxy.log.kafka.options import Clients, KafkaOptions
 from bufferproxy.records import Partition, Position
@@ -51,3 +54,15 @@ async def test_many_who_read_answers_do_not_make_the_log_seem_lost() -> None:
         sight.answers.set()
         await asyncio.gather(*reading)
         await log.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["acks", "enable_auto_commit", "partition_assignment_strategy", "value_serializer", "group_id"]
+)
+def test_what_a_promise_rests_on_cannot_be_changed_by_an_option(name: str) -> None:
+    with pytest.raises(LogUnusable, match=f"kafka: options: {name} cannot be changed"):
+        Clients("127.0.0.1:1", KafkaOptions(options={name: "another"}))
+
+
+def test_an_option_that_says_what_holds_anyway_is_taken() -> None:
+    Clients("127.0.0.1:1", KafkaOptions(options={"acks": "all", "enable_idempotence": True}))
