@@ -8,10 +8,9 @@ lying aside until its time, or given up because its partition has left us; `_del
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
-from bufferproxy.clock import LOOK, Clock
+from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
 from bufferproxy.drain.announcer import Announcer
 from bufferproxy.drain.committer import Committer
@@ -29,11 +28,11 @@ from bufferproxy.drain.parking import Parking
 from bufferproxy.drain.plan import Plan
 from bufferproxy.drain.ranked import RankedLanes
 from bufferproxy.drain.sender import Sender
+from bufferproxy.drain.waits import Waits, Ways
 from bufferproxy.envelope import request_of
 from bufferproxy.errors import EnvelopeError, LogUnavailable
 from bufferproxy.ids import service_number
 from bufferproxy.log.contract import Lease, LogInspector, LogReader
-from bufferproxy.log.marks import Tried
 from bufferproxy.observe.events import Emit
 from bufferproxy.records import Partition, Record
 from bufferproxy.settle.disposition import (
@@ -47,10 +46,6 @@ from bufferproxy.settle.disposition import (
     Wait,
 )
 from bufferproxy.settle.settler import Fate, Settler
-
-ASIDE = 1.0
-"""Seconds for which a request of a busy key may lie aside in the window; who waits longer goes to the
-tiers."""
 
 
 class Worker:
@@ -87,8 +82,8 @@ class Worker:
         self.arrived: Callable[[], None] = _nothing
         """Called when something was fetched: there may be more to do than who shares the rate out knows."""
         self._stopping = False
-        self._aside: Counter[bytes] = Counter()
-        """Of each busy key, how many lie aside."""
+        ways = Ways(self._put_back, self._postpone, self.leases.may_send, self._crowded)
+        self._waits = Waits(ways, clock, plan.key_rate)
         self._taken: set[Item] = set()
         """Out of the lanes, and not concluded."""
         self._expiry = Expiry(self._lanes, self._taken, self._expire, clock)
@@ -152,17 +147,9 @@ class Worker:
             return
         item = Item(request, window, due=came_due)
         if window.tried and (tried := window.tried.get(record.offset)) is not None:
-            self._go_on_with(item, tried)
+            self._waits.go_on_with(item, tried, self.plan.retry.max)
         if not self._openings.takes(item):
             self._admit(item)
-
-    def _go_on_with(self, item: Item, tried: Tried) -> None:
-        """The holder before was between two attempts. What it meant to wait is bounded here: the time of day
-        may have been set since."""
-        _, sends, attempts, due_at = tried
-        item.request = item.request._replace(sends=sends, attempts=attempts, due_at=due_at)
-        left = due_at / 1000 - self._clock.wall()
-        item.until = self._clock.now() + min(left, self.plan.retry.max)
 
     def _admit(self, item: Item) -> None:
         """Its partition is open: it goes where it belongs."""
@@ -175,13 +162,12 @@ class Worker:
                 self._lanes.offer(item)
         elif not self._parking.takes(item):
             self._lanes.offer(item)
-            if self._holding.is_full(item.partition):
-                self._make_room(item.partition)
+            self._crowded(item.partition)
 
     async def _deliver(self) -> None:
         while not self._stopping:
             item = await self._lanes.take()
-            if item.request.due_at is not None and self.plan.keyed and self._waits(item):
+            if item.request.due_at is not None and self.plan.keyed and self._waits.until_due(item):
                 continue
             self._taken.add(item)
             disposition: Disposition = Release()
@@ -207,11 +193,9 @@ class Worker:
                 self._put_back(item)
             case Wait(seconds=seconds, of_key=of_key):
                 if of_key and not self.plan.keyed:
-                    self._lie_aside(item, seconds)
+                    self._waits.aside(item, seconds)
                 else:
-                    item.timer = self._clock.call_later(seconds, lambda: self._put_back(item))
-                    if self._holding.is_full(item.partition):
-                        self._make_room(item.partition)
+                    self._waits.in_place(item, seconds)
             case Retry(delay=delay):
                 due_at = int((self._clock.wall() + delay) * 1000)
                 item.request = item.request._replace(due_at=due_at)
@@ -221,7 +205,7 @@ class Worker:
                     self._settler.note_retry(item.request, disposition)
                     self._flights.land(item)
                     self._openings.answered(item)
-                    if not self._waits(item):
+                    if not self._waits.until_due(item):
                         self._put_back(item)
                 else:
                     self._settle(item, disposition)
@@ -230,43 +214,8 @@ class Worker:
             case _:
                 self._settle(item, disposition)
 
-    def _waits(self, item: Item) -> bool:
-        """Its key waits for its time: nothing of the key goes past it. False when its time has come."""
-        if item.until is not None:  # whatever the time of day is set to
-            left = item.until - self._clock.now()
-        else:
-            left = (item.request.due_at or 0) / 1000 - self._clock.wall()
-        if left <= 0.0:
-            return False
-        item.timer = self._clock.call_later(min(left, LOOK), lambda: self._look_again(item))
-        if self._holding.is_full(item.partition):
-            self._make_room(item.partition)
-        return True
-
-    def _look_again(self, item: Item) -> None:
-        if not self.leases.may_send(item) or not self._waits(item):
-            self._put_back(item)
-
-    def _lie_aside(self, item: Item, seconds: float) -> None:
-        """Others of its key are before it, and others may go past it."""
-        key = item.request.key or b""
-        seconds += self._aside[key] / (self.plan.key_rate or 1.0)
-        if seconds < ASIDE:
-            self._aside[key] += 1
-            item.timer = self._clock.call_later(seconds, lambda: self._from_aside(item, key))
-        else:
-            due_at = int((self._clock.wall() + seconds) * 1000)
-            item.request = item.request._replace(due_at=due_at)
-            self._settler.postpone(item.request, lambda: self._settled(item))
-
-    def _from_aside(self, item: Item, key: bytes) -> None:
-        self._aside[key] -= 1
-        if not self._aside[key]:
-            del self._aside[key]
-        self._put_back(item)
-
-    def _make_room(self, partition: Partition) -> None:
-        if self._parking is not None:
+    def _crowded(self, partition: Partition) -> None:
+        if self._parking is not None and self._holding.is_full(partition):
             self._parking.relieve(partition, self._holding.surplus(partition))
 
     def _park(self, item: Item) -> None:
@@ -286,6 +235,9 @@ class Worker:
             item.window.progressed()
             self._holding.touch(item.partition)
             self._admit(item)
+
+    def _postpone(self, item: Item) -> None:
+        self._settler.postpone(item.request, lambda: self._settled(item))
 
     def _drop(self, item: Item) -> None:
         """It lies in another place already."""
