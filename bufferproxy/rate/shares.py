@@ -98,52 +98,48 @@ def targets(ceiling: Ceiling, needs: Mapping[str, Need]) -> dict[str, Part]:
 def within(
     ceiling: Ceiling, wanted: Mapping[str, Part], held: Mapping[str, Part], recent_tokens: int
 ) -> dict[str, Part]:
-    """Of `wanted`, what may be granted now, while everybody may still act on what `held` says. Less than
-    before always may; more, as far as the bound has room. `recent_tokens`: the most that all buckets together
-    could hold in the last WINDOW; those may have been sent just now."""
-    ledger = _Totals(ceiling, held, recent_tokens)
+    """Of `wanted`, what may be granted now, while everybody may still act on what `held` says: each with the
+    most that all others may act on, as far as the bound goes. Less than before is no exception: what `held`
+    tells may have run out long ago (who reads late writes off late), and a grant would bring it back. Only
+    concurrency may always be lowered. `recent_tokens`: the most that all buckets together could hold in the
+    last WINDOW; those may have been sent just now."""
+    ledger = _Most(ceiling, held, recent_tokens)
     granted = {}
     for who, target in wanted.items():
-        has = held.get(who, NOTHING)
-        more = ledger.room(has, target)
-        if more is not None:
-            ledger.add(more)
-            granted[who] = Part(
-                min(target.rate, has.rate + more.rate),
-                min(target.tokens, has.tokens + more.tokens),
-                min(target.concurrency, has.concurrency + more.concurrency),
-            )
+        part = ledger.room(who, target)
+        if part is not None:
+            ledger.add(who, part)
+            granted[who] = part
     return granted
 
 
-class _Totals:
-    """The most that is held, added up."""
+class _Most:
+    """What each may act on at most, held before or granted now."""
 
     def __init__(self, ceiling: Ceiling, held: Mapping[str, Part], recent_tokens: int) -> None:
         self.ceiling = ceiling
-        self.rate = sum(part.rate for part in held.values())
-        self.tokens = sum(part.tokens for part in held.values())
-        self.concurrency = sum(part.concurrency for part in held.values())
+        self.parts = dict(held)
         self.recent = recent_tokens
 
-    def room(self, has: Part, target: Part) -> Part | None:
-        """What may be added; None when it is too little to begin with."""
+    def room(self, who: str, target: Part) -> Part | None:
+        """What may be granted; None when it is nothing, or too little to begin with."""
+        ceiling, has = self.ceiling, self.parts.get(who, NOTHING)
         beginner = not has.tokens
-        concurrency = max(
-            0, min(target.concurrency - has.concurrency, self.ceiling.concurrency - self.concurrency)
-        )
-        if beginner and not has.concurrency + concurrency:
+        held = sum(part.concurrency for part in self.parts.values())
+        concurrency = min(target.concurrency, has.concurrency + max(0, ceiling.concurrency - held))
+        if beginner and not concurrency:
             return None
-        tokens = max(0, min(target.tokens - has.tokens, self.ceiling.burst - self.tokens)) or int(beginner)
-        if self.ceiling.rate == math.inf:
+        held = sum(part.tokens for part in self.parts.values())
+        more = max(0, min(target.tokens - has.tokens, ceiling.burst - held)) or int(beginner)
+        tokens = min(target.tokens, has.tokens + more)
+        if ceiling.rate == math.inf:
             return Part(math.inf, tokens, concurrency)
-        excess = max(0, max(self.tokens + tokens, self.recent) - self.ceiling.burst)
-        rate = min(target.rate - has.rate, self.ceiling.rate - excess / WINDOW - self.rate)
-        if beginner and rate < target.rate / 2:
+        excess = max(0, max(held + more, self.recent) - ceiling.burst)
+        others = sum(part.rate for name, part in self.parts.items() if name != who)
+        rate = min(target.rate, ceiling.rate - excess / WINDOW - others)
+        if rate <= 0.0 or (beginner and rate < target.rate / 2):
             return None
-        return Part(max(0.0, rate), tokens, concurrency)
+        return Part(rate, tokens, concurrency)
 
-    def add(self, more: Part) -> None:
-        self.rate += more.rate
-        self.tokens += more.tokens
-        self.concurrency += more.concurrency
+    def add(self, who: str, part: Part) -> None:
+        self.parts[who] = Part(*map(max, self.parts.get(who, NOTHING), part))

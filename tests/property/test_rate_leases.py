@@ -528,6 +528,9 @@ def from_receipt(name: str, now: float, jitter: float) -> Replica:
 
 RATES = (500.0, 20.0, 2.0)
 
+ONCE_BROKEN = (5301,)
+"""Seeds that found something. 5301: a leader that read late brought back what it believed to be held still."""
+
 
 @pytest.fixture
 def seeds(request: pytest.FixtureRequest) -> range:
@@ -538,7 +541,7 @@ def seeds(request: pytest.FixtureRequest) -> range:
 
 @pytest.mark.timeout(3600)
 def test_no_storm_of_faults_breaks_the_ceiling(seeds: range) -> None:
-    for seed in seeds:
+    for seed in (*ONCE_BROKEN, *seeds):
         world, calm = stormy(seed, RATES[seed % 3])
         world.run(calm + 1.0)
         assert not world.over_ceiling(), f"seed {seed}, {world.ceiling}"

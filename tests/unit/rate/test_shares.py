@@ -103,6 +103,20 @@ def test_what_is_granted_beside_what_may_still_be_held_breaks_no_bound(
     rate, concurrency = bound(ceiling, after, recent)
     assert rate <= before[0] + 1e-6
     assert concurrency <= before[1]
+    most = {name: Part(*map(max, held.get(name, NOTHING), part)) for name, part in granted.items()}
+    for name, part in granted.items():
+        others = {**held, **most} | {name: part._replace(tokens=most[name].tokens)}
+        over, _ = bound(ceiling, list(others.values()), recent)
+        assert over <= 1e-6, "what it held before may have run out: the grant alone must fit"
+
+
+def test_what_may_have_run_out_is_not_brought_back_on_top_of_what_others_hold() -> None:
+    """Of a leader that has read late: what it believes to be held is more than there is."""
+    held = {"stale": Part(240.0, 1, 7), "live": Part(403.0, 1, 9)}
+    wanted = targets(Ceiling(500.0, 2, 20), {name: Need(1, 500.0, 10) for name in held})
+    granted = within(Ceiling(500.0, 2, 20), wanted, held, 0)
+    assert granted["stale"].rate == 97.0
+    assert granted["live"].rate == 250.0
 
 
 def test_an_unlimited_rate_is_shared_by_concurrency_alone() -> None:
