@@ -38,6 +38,10 @@ class Bucket(Protocol):
 
     def take(self, now: float) -> float: ...
 
+    def sent(self) -> None: ...
+
+    def unsent(self) -> None: ...
+
     def give_back(self) -> None: ...
 
 
@@ -63,6 +67,7 @@ class Pacer:
         """Deliveries between `may_connect` and `leave`."""
         self._connecting = _Queue(self._before_connect, self._turn_back, clock)
         self._sending = _Queue(self._before_send, bucket.give_back, clock)
+        self.sent = bucket.sent
 
     # --- what deliveries wait for ---
 
@@ -79,7 +84,7 @@ class Pacer:
         await self._connecting.wait()
 
     async def turn(self) -> None:
-        """Returns with a token taken. Send now, or `give_back`."""
+        """Returns with a token taken. `sent` and send now, or `give_back`."""
         await self._sending.wait()
 
     def leave(self) -> None:
@@ -91,6 +96,11 @@ class Pacer:
         """The attempt is over, or came to nothing."""
         self.busy -= 1
         self._connecting.pump()
+
+    def unsent(self) -> None:
+        """After `sent`: it could not be sent, in the same turn of the loop."""
+        self._bucket.unsent()
+        self._sending.pump()
 
     def give_back(self) -> None:
         """Nothing was sent, in the same turn of the loop: another may have the token."""

@@ -150,6 +150,7 @@ class Sender:
             self._key_rate.sent(request.key, started)
         counted = request.sent_again()
         queued = None if request.sends else self._clock.wall() - request.accepted_at / 1000
+        self._pacer.sent()
         self._flights.start(item)
         era = self.tally.sent(again=request.again)
         self.flying = flying = self.flying + 1
@@ -163,7 +164,7 @@ class Sender:
         # What the machine slept through meanwhile was not the service's: its latency decides what it gets.
         seconds = min(self._clock.now() - started, self._plan.timeout)
         if isinstance(outcome, NotSent):
-            self._pacer.give_back()
+            self._pacer.unsent()
             self.tally.unsent(again=request.again)
         else:
             self.tally.ended(ending_of(outcome, disposition), seconds, era)

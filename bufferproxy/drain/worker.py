@@ -331,8 +331,10 @@ class Worker:
 
     @property
     def deliverable(self) -> int:
-        """Of these, what does not wait for its time, nor behind another of its key."""
-        return self._lanes.ready + max(len(self._taken), self.in_flight)
+        """Of these, what does not wait for its time, nor behind another of its key. What is in a deliverer's
+        hands may have left us, and will be put down when its turn comes."""
+        ours = sum(map(self.leases.may_send, self._taken))
+        return self._lanes.ready + max(ours, self.in_flight)
 
     def __repr__(self) -> str:
         return f"<Worker {self.plan.service} {self._holding!r} {self._lanes!r} in_flight={self.in_flight}>"

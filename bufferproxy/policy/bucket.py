@@ -54,6 +54,13 @@ class TokenBucket:
             return 0.0
         return (1.0 - self._tokens) / self._fill if self._fill else math.inf
 
+    def sent(self) -> None:
+        """What a token was taken for is sent now: nothing more to count here."""
+
+    def unsent(self) -> None:
+        """It could not be sent after all."""
+        self.give_back()
+
     def give_back(self) -> None:
         """A token was taken and nothing was sent. At once only: what is given back after the bucket was full
         again would be sent on top of what it has earned since."""

@@ -53,6 +53,8 @@ class Lease:
         """Since it began."""
         self.told: Callable[[], None] = _nothing
         """Called with the last send of a turn: others wait for the next one."""
+        self._out = 0
+        """Tokens that were taken, and of which is not known yet what becomes of them."""
         self._bucket = TokenBucket(0.0, 0.0, now)
 
     def holds(self, now: float) -> bool:
@@ -75,18 +77,29 @@ class Lease:
         share changes."""
         if not self.holds(now):
             return math.inf
+        if 0 < self.share.turn <= self.sends + self._out:
+            return math.inf
         wait = self._bucket.take(now)
         if wait == 0.0:
-            self.sends += 1
-            if self.over:
-                self.told()
+            self._out += 1
         elif now + wait >= self.until:
             return math.inf
         return wait
 
+    def sent(self) -> None:
+        """What a token was taken for is sent now."""
+        self._out -= 1
+        self.sends += 1
+        if self.over:
+            self.told()
+
     def give_back(self) -> None:
-        """A token was taken and nothing was sent (TokenBucket.give_back)."""
-        self.sends -= 1
+        """A token was taken and nothing will be sent (TokenBucket.give_back): a turn is no shorter for it."""
+        self._out -= 1
+        self._bucket.give_back()
+
+    def unsent(self) -> None:
+        """It could not be sent after all. The turn may be somebody else's by now."""
         self._bucket.give_back()
 
     def change(self, share: Share, until: float, now: float) -> bool:

@@ -131,15 +131,26 @@ class _Most:
             return None
         held = sum(part.tokens for part in self.parts.values())
         more = max(0, min(target.tokens - has.tokens, ceiling.burst - held)) or int(beginner)
-        tokens = min(target.tokens, has.tokens + more)
         if ceiling.rate == math.inf:
-            return Part(math.inf, tokens, concurrency)
-        excess = max(0, max(held + more, self.recent) - ceiling.burst)
+            return Part(math.inf, min(target.tokens, has.tokens + more), concurrency)
         others = sum(part.rate for name, part in self.parts.items() if name != who)
-        rate = min(target.rate, ceiling.rate - excess / WINDOW - others)
+        if self._allowed(held + more) < min(self._allowed(held), has.rate + others):
+            more = 0  # a token more would cost others their rate
+        if beginner and not more:
+            return None
+        tokens = min(target.tokens, has.tokens + more)
+        rate = min(target.rate, self._allowed(held + more) - others)
         if rate <= 0.0 or (beginner and rate < target.rate / 2):
             return None
         return Part(rate, tokens, concurrency)
 
+    def _allowed(self, tokens: int) -> float:
+        """Rate for all together, with so many tokens in all buckets."""
+        excess = max(0, max(tokens, self.recent) - self.ceiling.burst)
+        return self.ceiling.rate - excess / WINDOW
+
     def add(self, who: str, part: Part) -> None:
-        self.parts[who] = Part(*map(max, self.parts.get(who, NOTHING), part))
+        has = self.parts.get(who, NOTHING)
+        self.parts[who] = Part(
+            max(has.rate, part.rate), max(has.tokens, part.tokens), max(has.concurrency, part.concurrency)
+        )

@@ -131,6 +131,7 @@ class Process:
                     self.pump_at = self.world.now + self.true(wait) + self.world.random.uniform(1e-6, 0.001)
                     self.world.at(self.pump_at, self._pump_alarm)
                 return
+            self.lease.sent()
             self.send()
             if self.world.now < self.frozen_until:
                 return
@@ -529,7 +530,7 @@ def from_receipt(name: str, now: float, jitter: float) -> Replica:
 RATES = (500.0, 20.0, 2.0)
 
 ONCE_BROKEN = (5301,)
-"""Seeds that found something. 5301: a leader that read late brought back what it believed to be held still."""
+"""Seeds that found something. 5301: a leader that read late brought back what it believed to be held."""
 
 
 @pytest.fixture

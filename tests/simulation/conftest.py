@@ -136,6 +136,7 @@ class Replica:
                     self.wakes_at = now + wait + 1e-6
                     world.later(wait + 1e-6, self.pump)
                 return
+            self.bucket.sent()
             self.send(world.take(request), now)
 
     def send(self, request: Request, now: float) -> None:

@@ -61,6 +61,7 @@ class Machine:
                 log += self.replica.due(BUSY, now)
             elif what == "send":
                 while self.lease.take(now) == 0.0:
+                    self.lease.sent()
                     sent.append(at)
 
 

@@ -24,7 +24,7 @@ from bufferproxy.settle.settler import Settler
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from bufferproxy.http1.client import Connection
 
@@ -125,4 +125,15 @@ async def test_what_is_in_flight_and_what_nobody_takes_could_be_delivered() -> N
         assert worker.deliverable == 5
         world.service.talks.set()
         await world.clock.advance(1.0)
+        assert worker.deliverable == 0
+
+
+async def test_what_has_left_us_is_no_reason_to_ask_for_a_turn(drain_world: Callable[..., Any]) -> None:
+    """Deliverers still hold it, and put it down when a token comes."""
+    drained = drain_world("none", rate=0.01)
+    async with drained.running() as worker:
+        await drained.accept(None, b"a", b"b", b"c")
+        await drained.clock.advance(1.0)
+        assert worker.deliverable == 3
+        worker.leases.lost(worker.partitions)
         assert worker.deliverable == 0

@@ -16,6 +16,14 @@ from bufferproxy.rate.records import Grant, Report, Share, Terms
 BUSY = {"auth": Want(1000, 3, 0)}
 
 
+def send(lease: Lease, now: float) -> float:
+    """0.0, and sent; or the seconds until it may be."""
+    wait = lease.take(now)
+    if wait == 0.0:
+        lease.sent()
+    return wait
+
+
 def reported(holder: Holder, now: float, wants: dict[str, Want] = BUSY) -> Report:
     report = holder.report(wants, now)
     assert report is not None
@@ -74,7 +82,7 @@ def test_a_turn_ends_after_so_many_sends_and_what_was_granted_before_counts_no_m
     share = Share(100.0, 1, 5, number, turn=2)
     holder.read(7, grant(share), 0.0)
     lease = holder.lease("auth", 0.0)
-    assert [lease.take(at) for at in (0.1, 0.2, 0.3)] == [0.0, 0.0, math.inf]
+    assert [send(lease, at) for at in (0.1, 0.2, 0.3)] == [0.0, 0.0, math.inf]
     report = reported(holder, 0.3)
     assert report.asks["auth"].floor == report.number
     holder.read(8, grant(share), 0.31)
@@ -92,13 +100,28 @@ def test_a_turn_ends_when_nothing_is_left_to_send() -> None:
     assert not holder.lease("auth", 0.1).holds(0.1)
 
 
-def test_a_token_given_back_counts_for_the_turn_too() -> None:
+def test_a_token_given_back_uses_nothing_of_the_turn_up() -> None:
+    lease, told = Lease(0.0), []
+    lease.told = lambda: told.append(True)
+    lease.change(Share(10.0, 1, 5, 1, turn=1), 2.0, 0.0)
+    for _ in range(3):
+        assert lease.take(1.0) == 0.0
+        assert lease.take(1.0) == math.inf, "the turn is one send"
+        lease.give_back()
+    assert not lease.over
+    assert not told
+    assert send(lease, 1.0) == 0.0
+    assert lease.over
+    assert told
+
+
+def test_what_could_not_be_sent_leaves_the_turn_over() -> None:
     lease = Lease(0.0)
     lease.change(Share(10.0, 1, 5, 1, turn=1), 2.0, 0.0)
-    assert lease.take(1.0) == 0.0
+    assert send(lease, 1.0) == 0.0
+    lease.unsent()
     assert lease.over
-    lease.give_back()
-    assert lease.take(1.0) == 0.0
+    assert lease.take(1.0) == math.inf
 
 
 def test_after_its_last_word_nothing_is_sent() -> None:
@@ -134,7 +157,7 @@ def test_no_change_of_a_share_gains_a_token(
     for number, (wait, change) in enumerate(changes, 1):
         earned += rate * max(0.0, min(now + wait, until) - now)
         now += wait
-        while lease.take(now) == 0.0:
+        while send(lease, now) == 0.0:
             sent += 1
         if isinstance(change, tuple):
             rate, until = change[0], now + 1.0

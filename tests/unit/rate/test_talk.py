@@ -80,6 +80,7 @@ class World:
             await self.clock.advance(0.002)
             for index, talk in enumerate(talks):
                 while talk.lease("auth").take(self.clock.now()) == 0.0:
+                    talk.lease("auth").sent()
                     counts[index] += 1
         return counts
 
