@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Sequence
 
 from bufferproxy.log.marks import Marks, Run
+
+TOLD = 200
+"""Of those that were tried, as many as marks may have room for."""
 
 
 class Window:
@@ -111,7 +115,8 @@ class Window:
         """What a commit of `committable` shall tell beside."""
         met = self._order[-1][1] if self._order else self.committable
         ahead = [(max(first, met), end) for first, end in self._done if end > met]
-        tried = tuple(one for _, one in sorted(self.tried.items())) if self.tried else ()
+        nearest = heapq.nsmallest(TOLD, self.tried) if self.tried else ()
+        tried = tuple(self.tried[offset] for offset in nearest)
         return Marks(self.starts, self.begun, (*self._settled_runs(), *ahead), tried)
 
     def _settled_runs(self) -> Sequence[Run]:
