@@ -31,25 +31,30 @@ async def test_poison_kills_its_worker_and_nothing_is_lost_by_it(
     world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
 ) -> None:
     """Whoever starts it again is as a supervisor does. Once it can be delivered, it is, with all others."""
-    deaths = times(2, 30)
+    rounds, deaths = times(1, 15), 2
     victim = "worker-0" if world.place.kafka else "run"
-    world.mutants[victim] = "poison:/poison"
+    world.mutants[victim] = _poisoned_by(0)
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
     async with Load(world.proxy.url, connections=20) as load:
         trial = Trial(world, load)
         async with trial.crowd(rate=0.5 * RATE):
-            await load.accepts(100)
-            await load.one(Sent(b"/poison/1", b"kills"))
-            for left in reversed(range(deaths)):
-                async with trial.fault("poison", REPEATED):
-                    assert await asyncio.to_thread(world.worker.await_end) == -9
-                    world.worker.mutant = "poison:/poison" if left else ""
-                    await asyncio.to_thread(world.worker.launch)
-            await asyncio.to_thread(world.worker.await_ready)
+            for number in range(rounds):
+                await load.accepts(100)
+                await load.one(Sent(b"/poison/%03d" % number, b"kills"))
+                for left in reversed(range(deaths)):
+                    async with trial.fault("poison", REPEATED):
+                        assert await asyncio.to_thread(world.worker.await_end) == -9
+                        world.worker.mutant = _poisoned_by(number if left else number + 1)
+                        await asyncio.to_thread(world.worker.launch)
+                await asyncio.to_thread(world.worker.await_ready)
             await load.accepts(50)
         history = await trial.history()
-    record("poison", deaths, history)
+    record("poison", rounds * deaths, history)
     assert history.complaints(rate=RATE) == []
+
+
+def _poisoned_by(number: int) -> str:
+    return f"poison:/poison/{number:03d}"
 
 
 async def test_poison_ends_dead_and_the_others_are_delivered(sqlite_world: World) -> None:
