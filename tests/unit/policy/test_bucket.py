@@ -68,3 +68,12 @@ def test_a_token_given_back_can_be_taken_again_and_never_overfills() -> None:
 
 def test_it_shows_its_numbers() -> None:
     assert repr(TokenBucket(50.0, 1, now=0.0)) == "<TokenBucket 50/s burst=1 tokens=0.00>"
+
+
+def test_what_could_not_be_sent_may_be_sent_by_another_at_once() -> None:
+    bucket = TokenBucket(1.0, 1, 0.0)
+    assert bucket.take(5.0) == 0.0
+    bucket.sent()
+    assert bucket.take(5.0) > 0.0
+    bucket.unsent()
+    assert bucket.take(5.0) == 0.0
