@@ -16,16 +16,13 @@ from bufferproxy.clock import Clock
 from bufferproxy.drain.lanes import Item
 from bufferproxy.envelope import change_of
 from bufferproxy.errors import EnvelopeError, LogError
-from bufferproxy.log.contract import LogInspector
+from bufferproxy.log.contract import PAGE, LogInspector
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Change, Partition, Record, Request, State
 from bufferproxy.settle.settler import seen_before
 
 AGAIN = 0.5
 """Seconds until the log is asked again."""
-
-PAGE = 500
-"""Records that are read at a time."""
 
 APART = 5.0
 """Seconds by which the clocks of who accepted and who answered may differ."""

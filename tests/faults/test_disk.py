@@ -66,9 +66,8 @@ async def test_writes_for_which_there_is_no_room_are_refused_and_the_process_sta
         trial = Trial(world, load)
         async with trial.crowd(rate=0.6 * RATE):
             for _ in range(faults):
-                first = random.randint(
-                    150, 300
-                )  # a process that finds no room at its start ends, and says so
+                # Not at its start: a process that finds no room there ends, and says so.
+                first = random.randint(150, 300)
                 world.proxy.prefix = failing("pwrite64", "ENOSPC", f"{first}..{first + 100}")
                 refused = asyncio.create_task(load.hears(b"storage-full"))
                 await trial.kill("run", repeats=REPEATED)

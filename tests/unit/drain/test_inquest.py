@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from bufferproxy.clock import Clock
-from bufferproxy.drain.inquest import PAGE, Verdict, verdict_on
+from bufferproxy.drain.inquest import Verdict, verdict_on
 from bufferproxy.drain.openings import CAREFUL, DEATHS, starts_after
 from bufferproxy.http1.reply import Reply
+from bufferproxy.log.contract import PAGE
 from bufferproxy.log.marks import Marks
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
