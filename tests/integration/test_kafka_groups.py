@@ -19,7 +19,7 @@ from bufferproxy.testing.log_world import Holding, numbered
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from bufferproxy.log.contract import LogReader
+    from bufferproxy.log.contract import LogReader, LogTail
     from bufferproxy.records import Record
     from bufferproxy.testing.kafka_broker import Broker
 
@@ -284,7 +284,25 @@ async def test_a_reader_that_is_stuck_is_replaced(
     await reader.commit({partition: (holding.leases[partition].epoch, reader.after(after))})
 
 
-async def _fetched(reader: LogReader) -> Sequence[Record]:
+async def test_a_tail_that_is_stuck_is_replaced_and_goes_on_where_it_was(
+    log: KafkaLog, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bufferproxy.log.kafka.watch.STUCK", 1.0)
+    monkeypatch.setattr("bufferproxy.log.kafka.watchdog.EVERY", 0.2)
+    partitions = [Partition(topic, number) for number in range(PARTITIONS)]
+    tail = await log.tail(dict.fromkeys(partitions, 0))
+    await log.append(partitions[0], Entry(None, b"before", ()))
+    assert [record.value for record in await tail.fetch()] == [b"before"]
+    tail.inner._poller.pump.stopped = True  # whatever the reason: nothing comes any more
+    await log.append(partitions[0], Entry(None, b"after", ()))
+    assert [record.value for record in await _fetched(tail)] == [b"after"]
+    assert f"nothing came of 1 records of {partitions[0]}" in caplog.text
+    await log.append(partitions[1], Entry(None, b"elsewhere", ()))
+    assert [record.value for record in await tail.fetch()] == [b"elsewhere"]
+    assert tail.replaced == 1
+
+
+async def _fetched(reader: LogReader | LogTail) -> Sequence[Record]:
     while True:
         try:
             return await reader.fetch()

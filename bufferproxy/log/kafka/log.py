@@ -22,7 +22,7 @@ from bufferproxy.log.kafka.sight import Sight
 from bufferproxy.log.kafka.tail import KafkaTail
 from bufferproxy.log.kafka.terms import Found, judged, takes
 from bufferproxy.log.kafka.topics import Topics
-from bufferproxy.log.kafka.watchdog import WatchedReader
+from bufferproxy.log.kafka.watchdog import WatchedReader, WatchedTail
 from bufferproxy.records import Entry, Partition, Position, Record
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class KafkaLog(Log):
         self._instance = instance
         self._known: dict[str, Topic] = {}
         self._readers: list[WatchedReader] = []
-        self._tails: list[KafkaTail] = []
+        self._tails: list[WatchedTail] = []
         self._sight = Sight(clients, clock)
         # Threads of their own: however many wait for an answer to be read, a ping need not wait for them.
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="bufferproxy-read")
@@ -138,17 +138,18 @@ class KafkaLog(Log):
         def open_() -> Awaitable[KafkaReader]:
             return KafkaReader.open(self._clients, group, topics, listener)
 
-        async def ends(partitions: Collection[Partition]) -> Mapping[Partition, int]:
-            return await asyncio.to_thread(self._topics.ends, partitions)
-
-        reader = WatchedReader(await open_(), open_, ends, self._clock)
+        reader = WatchedReader(await open_(), open_, self._ends, self._clock)
         self._readers = [*(r for r in self._readers if not r.closed), reader]
         return reader
 
-    async def tail(self, offsets: Mapping[Partition, int]) -> KafkaTail:
-        tail = await KafkaTail.open(self._clients, offsets)
+    async def tail(self, offsets: Mapping[Partition, int]) -> WatchedTail:
+        open_ = partial(KafkaTail.open, self._clients)
+        tail = WatchedTail(await open_(offsets), open_, self._ends, self._clock)
         self._tails = [*(t for t in self._tails if not t.closed), tail]
         return tail
+
+    async def _ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        return await asyncio.to_thread(self._topics.ends, partitions)
 
     async def trim(self) -> None:
         """Deletes what its group has committed, in the partitions that this process holds. Kafka itself never
@@ -200,7 +201,7 @@ class KafkaLog(Log):
             stack.push_async_callback(asyncio.to_thread, self._topics.close)
             stack.push_async_callback(asyncio.to_thread, self._sight.close)
             stack.push_async_callback(self._producer.abandon if abandon else self._producer.close)
-            polling: list[KafkaTail | WatchedReader] = [*self._tails, *self._readers]
+            polling: list[WatchedTail | WatchedReader] = [*self._tails, *self._readers]
             for each in polling:
                 stack.push_async_callback(each.abandon if abandon else each.close)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from kafka import TopicPartition
 from kafka.errors import Cancelled, KafkaError
 
 from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.options import POLL, describe
 from bufferproxy.log.kafka.pump import Pump
+from bufferproxy.records import Partition
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,15 @@ class Poller(threading.Thread):
         self.pump.stopped = True
         self._stopping.set()
         self._feed.close()
+
+    def positions(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The next offset to be fetched of each that is assigned and has one. Asks nobody."""
+        found = {}
+        for partition in partitions:
+            state = self._consumer._subscription.assignment.get(TopicPartition(*partition))
+            if state is not None and state.position is not None:
+                found[partition] = state.position.offset
+        return found
 
     def run(self) -> None:
         self.pump.start()

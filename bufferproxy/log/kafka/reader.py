@@ -173,11 +173,7 @@ class KafkaReader(LogReader):
     def seen(self) -> Seen:
         """For the watchdog. Asks neither the broker nor the I/O thread."""
         coordinator = self._consumer._coordinator
-        reading = {}
-        for partition in self._leases.keys() - self._paused:
-            state = self._consumer._subscription.assignment.get(TopicPartition(*partition))
-            if state is not None and state.position is not None:
-                reading[partition] = state.position.offset
+        reading = self._poller.positions(self._leases.keys() - self._paused)
         return Seen(coordinator.stable(), coordinator._heartbeat_enabled, self._feed.empty, reading)
 
     def __repr__(self) -> str:
