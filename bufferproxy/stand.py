@@ -149,7 +149,7 @@ class Stand:
             measured = self.survey.measured(() if worker is None else worker.partitions)
             open_ = measured.open
         delayed = min(measured.delayed, max(0, open_ - in_flight))
-        allowed = 0.0 if worker is None else self.pacer.rate
+        allowed, regime = 0.0 if worker is None else self.pacer.rate, self.pacer.regime
         return GaugeReading(
             ready=max(0, open_ - delayed - in_flight),
             delayed=delayed,
@@ -164,7 +164,10 @@ class Stand:
             held=self.front.held,
             dead_letters=self._dead_letters(),
             partitions=0 if worker is None else worker.held,
-            breaker=self.pacer.regime.breaker.value,
+            breaker=regime.breaker.value,
+            concurrency_allowed=0 if worker is None else regime.concurrency,
+            concurrency_found=regime.adaptive,
+            shadow=regime.shadow,
         )
 
     def _dead_letters(self) -> int:

@@ -34,6 +34,7 @@ from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.load import Loaded
 from bufferproxy.config.not_yet import not_yet
 from bufferproxy.config.show import rows
+from bufferproxy.config.units import format_rate
 from bufferproxy.dead import DeadLetters
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.http1.endpoint import Endpoint
@@ -157,7 +158,9 @@ class Replica:
                 admin=f"{self.settings.admin.listen.host}:{admin.port}",
                 log=str(self.settings.log),
                 durable=log.durability,
-                services={name: str(service.rate) for name, service in self.settings.services.items()},
+                services={
+                    name: format_rate(service.rate) for name, service in self.settings.services.items()
+                },
             )
             yield self
 

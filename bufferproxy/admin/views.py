@@ -57,6 +57,10 @@ class ServiceView(BaseModel):
     rate_share: float | None = Field(description="The part of it that this replica holds.")
     burst: int
     concurrency: int
+    concurrency_allowed: int = Field(description="What is left of it, for all replicas.")
+    concurrency_found: int = Field(
+        description="By adaptive concurrency, also in shadow; 0 where it is not set."
+    )
     paused: bool
     breaker: str = Field(description="closed, open or half-open; also where it is in shadow.")
     resting: RestingView | None
@@ -65,6 +69,9 @@ class ServiceView(BaseModel):
     rates: RatesView = Field(description="Over the last ten seconds.")
     throttled: dict[str, float] = Field(
         description="Seconds a second for which delivery was held back over the last ten seconds, by reason."
+    )
+    shadow: list[str] = Field(
+        description="What would hold requests back now, were it not in shadow: breaker, adaptive."
     )
     accepted: int = Field(description="By this replica since it started.")
     finished: dict[str, int] = Field(description="By this replica since it started, by outcome.")
@@ -85,6 +92,8 @@ class ServiceView(BaseModel):
             rate_share=_finite(gauges.rate_share),
             burst=standing.burst,
             concurrency=standing.concurrency,
+            concurrency_allowed=gauges.concurrency_allowed,
+            concurrency_found=gauges.concurrency_found,
             paused=standing.paused,
             breaker=gauges.breaker,
             resting=resting and RestingView(reason=resting.reason, until=_moment(resting.until)),
@@ -98,6 +107,7 @@ class ServiceView(BaseModel):
             drain_eta_seconds=_finite(gauges.drain_eta),
             rates=RatesView(accepted=round(rates.accepted, 3), delivered=round(rates.delivered, 3)),
             throttled={reason: round(part, 3) for reason, part in rates.throttled.items()},
+            shadow=list(gauges.shadow),
             accepted=accepted,
             finished={outcome: int(count) for outcome, count in finished.items()},
             dead_letters=gauges.dead_letters,

@@ -14,6 +14,9 @@ from bufferproxy.errors import NotFound
 if TYPE_CHECKING:
     from bufferproxy.cli.client import AdminClient
 
+NOTABLE = 0.05
+"""Share of the last ten seconds for which delivery was held back, from which on it is worth a word."""
+
 Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Only this one.")]
 
 
@@ -99,5 +102,11 @@ def _state(service: dict[str, Any]) -> str:
     resting = service["resting"]
     if resting:
         return f"resting ({resting['reason']}) until {resting['until']}"
-    breaker = service["breaker"]
-    return "running" if breaker == "closed" else f"running, breaker {breaker}"
+    said = ["running"]
+    if service["breaker"] != "closed":
+        said.append(f"breaker {service['breaker']}")
+    throttled = service["throttled"]
+    if throttled and max(throttled.values()) >= NOTABLE:
+        said.append(f"held back by {max(throttled, key=throttled.get)}")
+    said += [f"{each} would hold it back (shadow)" for each in service["shadow"]]
+    return ", ".join(said)

@@ -141,6 +141,16 @@ SERVICE: tuple[Row, ...] = (
         lambda g: g.rate_allowed,
     ),
     Gauge("rate_share_per_second", "The part of the rate that this replica holds.", lambda g: g.rate_share),
+    Gauge(
+        "concurrency_allowed",
+        "What is left of the concurrency for all replicas, after rests, breaker, ramp and adaptive limits.",
+        lambda g: g.concurrency_allowed,
+    ),
+    Gauge(
+        "concurrency_found",
+        "The limit that adaptive concurrency has found, also where it is in shadow; 0 where it is not set.",
+        lambda g: g.concurrency_found,
+    ),
     Gauge("callers_held", "Callers that wait for their reply.", lambda g: g.held),
     CounterBy(
         "throttled_seconds_total",

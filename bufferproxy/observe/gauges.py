@@ -38,6 +38,12 @@ class GaugeReading(NamedTuple):
     """How many partitions of the service's topics this replica reads."""
     breaker: str = "closed"
     """Its state: closed, open or half-open."""
+    concurrency_allowed: int = 0
+    """Attempts that all replicas together may have in flight now."""
+    concurrency_found: int = 0
+    """What adaptive concurrency has found, enforced or in shadow; 0 where it is not set."""
+    shadow: tuple[str, ...] = ()
+    """What would hold requests back now, were it not in shadow: `breaker`, `adaptive`."""
 
 
 Gauges = Callable[[], GaugeReading]

@@ -23,7 +23,10 @@ from bufferproxy.records import Letter, Record
 from bufferproxy.results.selection import Selection
 from bufferproxy.settle.redrive import Order, Work
 
-AUTH = GaugeReading(3, 2, 1, 600, 1_700_000_000.25, 12.5, 1, 50.0, 40.0, 20.0, 7, 4, 12)
+AUTH = GaugeReading(
+    3, 2, 1, 600, 1_700_000_000.25, 12.5, 1, 50.0, 40.0, 20.0, 7, 4, 12,
+    concurrency_allowed=8, concurrency_found=8, shadow=("breaker",),
+)  # fmt: skip
 MAIL = GaugeReading(0, 0, 0, 0, None, inf, 0, inf, 0.0, inf, 0, 0, 12)
 
 

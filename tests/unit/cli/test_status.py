@@ -157,6 +157,8 @@ SERVICE = {
     "resting": None,
     "rate_share": 25.0,
     "breaker": "closed",
+    "throttled": {"ceiling": 0.02, "ramp": 0.01},
+    "shadow": [],
 }
 
 
@@ -173,6 +175,8 @@ SERVICE = {
         ({"rate_share": None}, 9, "unlimited"),
         ({}, 10, "running"),
         ({"breaker": "half-open"}, 10, "running, breaker half-open"),
+        ({"throttled": {"ceiling": 0.3, "adaptive": 0.6}}, 10, "running, held back by adaptive"),
+        ({"shadow": ["breaker"]}, 10, "running, breaker would hold it back (shadow)"),
         ({"paused": True}, 10, "paused"),
         ({"resting": {"reason": "connect", "until": "T"}}, 10, "resting (connect) until T"),
     ],
