@@ -1,4 +1,5 @@
-"""What is in flight: from the send until what it came to is durable, or it is put back."""
+"""What is in flight: from the send until what it came to is durable, or it is put back. Beside it, what is
+settled without a send: whoever hands a partition over waits for both, or the next holder does it again."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from bufferproxy.records import Partition
 class Flights:
     def __init__(self) -> None:
         self._flying: dict[str, Item] = {}
+        self._settling: set[Item] = set()
         self._waiting = 0
         self._landed = asyncio.Event()
 
@@ -26,8 +28,16 @@ class Flights:
         item.sent = True
         self._flying[item.request.id] = item
 
+    def settling(self, item: Item) -> None:
+        """It was not sent, and something is being appended that settles it."""
+        self._settling.add(item)
+
     def land(self, item: Item) -> None:
         """Harmless for what was never sent."""
+        if self._settling:
+            self._settling.discard(item)
+            if self._waiting:
+                self._landed.set()
         if item.sent:
             item.sent = False
             # Another of this id may be in flight: who lost a partition and got it again reads it again.
@@ -37,16 +47,18 @@ class Flights:
                 self._landed.set()
 
     async def wait_landed(self, partitions: Collection[Partition], seconds: float) -> None:
-        """Until nothing of `partitions` is in flight, or `seconds` are over."""
+        """Until nothing of `partitions` is in flight or being settled, or `seconds` are over."""
         self._waiting += 1
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    while any(item.partition in partitions for item in self._flying.values()):
+                    while any(
+                        item.partition in partitions for item in (*self._flying.values(), *self._settling)
+                    ):
                         self._landed.clear()
                         await self._landed.wait()
         finally:
             self._waiting -= 1
 
     def __repr__(self) -> str:
-        return f"<Flights {len(self._flying)} in flight>"
+        return f"<Flights {len(self._flying)} in flight, {len(self._settling)} are settled>"

@@ -7,7 +7,8 @@ of that key goes behind them, until nothing of it is parked any more.
 
 Partition n of both topics has one holder. It counts what is parked of each key before it sends anything
 fresh of partition n, so order holds through restarts and hand-overs. What a crash has left in both places
-is known by `bufferproxy-from`: the copy is delivered, the original settled.
+is known by `bufferproxy-from`: the copy is delivered, the original settled. Copies of a key are made one
+after the other, so the last one tells how far they go.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import Lease, LogInspector
 from bufferproxy.log.marks import decode
 from bufferproxy.log.topics import ServiceTopics
-from bufferproxy.records import Partition
+from bufferproxy.records import Partition, Record
 
 MOST_KEYS = 10_000
 """Keys of one partition that may be parked; then it waits until one of them is through."""
@@ -37,6 +38,8 @@ class Lot:
         self.counts: dict[bytes, int] = {}
         self.copied: dict[bytes, dict[str, int]] = {}
         """Of a key and a topic of requests: the highest offset that was copied, as far as the log tells."""
+        self.read: dict[bytes, dict[str, int]] = {}
+        """The same, of the copies that have been fetched."""
         self.waiting: list[Item] | None = []
         """Fresh ones that came before everything was counted; None afterwards."""
 
@@ -50,16 +53,28 @@ class Lot:
         else:
             self.counts.pop(key, None)
             self.copied.pop(key, None)
+            self.read.pop(key, None)
 
     def found(self, key: bytes, origin: tuple[str, int] | None) -> None:
-        self.add(key)
-        if origin is not None:
-            topic, offset = origin
-            copied = self.copied.setdefault(key, {})
-            copied[topic] = max(offset, copied.get(topic, -1))
+        if not _again(self.copied, key, origin):
+            self.add(key)
 
     def has_copied(self, key: bytes, topic: str, offset: int) -> bool:
         return offset <= self.copied.get(key, {}).get(topic, -1)
+
+
+def _again(known: dict[bytes, dict[str, int]], key: bytes, origin: tuple[str, int] | None) -> bool:
+    """Whether a copy of `origin` came before. Copies of a key are made in the order of their originals
+    (`settle/lines.py`), so one that goes back was made twice: nobody knew whether the first append had
+    worked, or its maker did not know yet that the partition was somebody else's."""
+    if origin is None:
+        return False
+    topic, offset = origin
+    offsets = known.setdefault(key, {})
+    if offset <= offsets.get(topic, -1):
+        return True
+    offsets[topic] = offset
+    return False
 
 
 class Parking:
@@ -122,12 +137,20 @@ class Parking:
             return  # given to somebody else meanwhile, or given anew
         del self._uncounted[number]
         self._lots[number] = lot
+        lot.read = waiting.read
         came, lot.waiting = waiting.waiting or (), None
         for item in came:
             if not self.takes(item):
                 self._lanes.offer(item)
 
     # --- requests
+
+    def repeats(self, record: Record) -> bool:
+        """Whether this is a second copy. To be asked for each that is fetched, once."""
+        lot = self._lots.get(record.partition.number)
+        if lot is None or record.partition.topic != self._topics.parked or record.key is None:
+            return False
+        return _again(lot.read, record.key, origin_of(record))
 
     def takes(self, item: Item) -> bool:
         """True when it must not go to the lanes: it waits, is parked, or was parked before."""

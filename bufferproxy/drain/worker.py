@@ -145,6 +145,9 @@ class Worker:
 
             self._settler.quarantine(record, str(error), quarantined)
             return
+        if self._parking is not None and self._parking.repeats(record):
+            self._holding.settle(record.partition, record.offset, window)
+            return
         item = Item(request, window, due=came_due)
         if window.tried and (tried := window.tried.get(record.offset)) is not None:
             self._waits.go_on_with(item, tried, self.plan.retry.max)
@@ -209,6 +212,8 @@ class Worker:
                         self._put_back(item)
                 else:
                     self._settle(item, disposition)
+            case Expire():
+                self._expire(item)
             case Repeat():
                 self._settler.drop(lambda: self._settled(item))
             case _:
@@ -219,7 +224,8 @@ class Worker:
             self._parking.relieve(partition, self._holding.surplus(partition))
 
     def _park(self, item: Item) -> None:
-        self._settler.park(item.request, lambda: self._settled(item))
+        if self._begins(item):
+            self._settler.park(item.request, lambda: self._settled(item), lambda: self._goes_on(item))
 
     def _interrupt(self, item: Item) -> None:
         self._settle(item, DeadLetter("interrupted", None, "it may have been sent"))
@@ -237,7 +243,8 @@ class Worker:
             self._admit(item)
 
     def _postpone(self, item: Item) -> None:
-        self._settler.postpone(item.request, lambda: self._settled(item))
+        if self._begins(item):
+            self._settler.postpone(item.request, lambda: self._settled(item))
 
     def _drop(self, item: Item) -> None:
         """It lies in another place already."""
@@ -249,16 +256,35 @@ class Worker:
         if self.leases.may_send(item):
             self._lanes.put_back(item)
         else:
-            self._sender.repeats.ended(item)
-            self._lanes.ended(item)  # its next holder has it from the log
+            self._leave(item)
+
+    def _leave(self, item: Item) -> None:
+        """Its next holder has it from the log."""
+        self._sender.repeats.ended(item)
+        self._lanes.ended(item)
+        self._flights.land(item)
+
+    def _begins(self, item: Item) -> bool:
+        """To settle what was not sent."""
+        if not self._goes_on(item):
+            return False
+        self._flights.settling(item)
+        return True
+
+    def _goes_on(self, item: Item) -> bool:
+        """Not when its partition is asked back, nor at the end: whoever takes over does it."""
+        if self._stopping or not self.leases.may_send(item):
+            self._leave(item)
+            return False
+        return True
 
     def _settle(self, item: Item, fate: Fate) -> None:
         self._settler.settle(item.request, fate, lambda: self._settled(item))
 
     def _settled(self, item: Item) -> None:
         position = item.request.position
-        self._holding.settle(position.partition, position.offset, item.window)
-        if self._parking is not None:
+        ours = self._holding.settle(position.partition, position.offset, item.window)
+        if ours and self._parking is not None:
             self._parking.settled(item)
         self._openings.answered(item)
         if item.request.generation:
@@ -267,10 +293,12 @@ class Worker:
         self._flights.land(item)
 
     def _expire(self, item: Item) -> None:
-        self._settle(item, Expire())
+        if self._begins(item):
+            self._settle(item, Expire())
 
     def _hop(self, item: Item) -> None:
-        self._settler.move(item.request, lambda: self._settled(item))
+        if self._begins(item):
+            self._settler.move(item.request, lambda: self._settled(item))
 
     def _committed(self, commits: Mapping[Partition, Commit]) -> None:
         self._openings.committed(commits)

@@ -6,6 +6,7 @@ Never the other way round: between the two a crash repeats an attempt, and loses
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 from bufferproxy.clock import Clock
@@ -17,6 +18,7 @@ from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.observe.events import DeadLettered, Emit, Finished, Quarantined, RetryScheduled, Unsettled
 from bufferproxy.records import Change, Entry, Mark, Partition, Position, Record, Request, State
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Expire, Retry
+from bufferproxy.settle.lines import Copy, Lines
 from bufferproxy.settle.tiers import delayed
 
 Fate = Ack | Retry | DeadLetter | Expire
@@ -43,6 +45,7 @@ class Settler:
         self._clock = clock
         self._emit = emit
         self._unsettled = 0
+        self._parking = Lines()
 
     def settle(self, request: Request, fate: Fate, settled: Callable[[], None]) -> None:
         """Append what `fate` asks for; `settled` is called on the loop when all of it is durable. An append
@@ -60,9 +63,13 @@ class Settler:
             # It says that the rest is done: what comes after it may drop the request unsent.
             proof = proof_of(request, fate, now_ms, self._topics)
             writes = [write for write in writes if write[0].topic != self._topics.dead]
-            self._append_all(writes, lambda: self._append(proof, all_done))
+            done: Callable[[], None] = partial(self._append, proof, all_done)
         else:
-            self._append_all(writes, all_done)
+            done = all_done
+        if isinstance(fate, Retry):
+            self._append_in_turn(writes, done)
+        else:
+            self._append_all(writes, done)
 
     def quarantine(self, record: Record, detail: str, settled: Callable[[], None]) -> None:
         """A record that cannot be understood is kept as it is, with a reason, and never skipped."""
@@ -90,28 +97,22 @@ class Settler:
         if not accepted_at_position(request, DELAYED):
             self._append(copy, settled)
             return
-        word = entry_of(_change(request, State.QUEUED, now_ms, due_at=request.due_at))
-        # One after the other: a word that is late could come after the request's end, and stand above it.
-        self._append(
-            (Partition(self._topics.states, request.results), word), lambda: self._append(copy, settled)
-        )
+        self._append_in_turn([queued(request, now_ms, self._topics), copy], settled)
 
-    def park(self, request: Request, settled: Callable[[], None]) -> None:
-        """A request of a blocked key moves behind the others of its key that are parked already."""
-        now_ms = int(self._clock.wall() * 1000)
-        writes = parked(request, now_ms, self._topics)
-        done = _last_of(len(writes), settled)
-        for write in writes:
-            self._append(write, done)
+    def park(self, request: Request, settled: Callable[[], None], wanted: Callable[[], bool]) -> None:
+        """A request of a blocked key moves behind the others of its key that are parked already; not at all
+        if it is not `wanted` any more when its turn has come."""
+        word, copy = parked(request, int(self._clock.wall() * 1000), self._topics)
+        key = request.key or b""
+        place = Copy(partial(self._append, copy), settled, wanted)
+        self._parking.join(key, place)
+        self._append(word, lambda: self._parking.ready(key, place))
 
     def postpone(self, request: Request, settled: Callable[[], None]) -> None:
         """What has to wait until its `due_at`, through no fault of its own, waits in the tiers."""
         now_ms = int(self._clock.wall() * 1000)
-        change = _change(request, State.QUEUED, now_ms, due_at=request.due_at)
-        states = Partition(self._topics.states, request.results)
-        done = _last_of(2, settled)
-        self._append(delayed(request, now_ms, self._topics.delayed), done)
-        self._append((states, entry_of(change)), done)
+        copy = delayed(request, now_ms, self._topics.delayed)
+        self._append_in_turn([queued(request, now_ms, self._topics), copy], settled)
 
     def drop(self, settled: Callable[[], None]) -> None:
         """A repeat: its end was told, or will be, by the other copy. It was counted as accepted like any
@@ -131,6 +132,12 @@ class Settler:
         done = done if len(writes) == 1 else _last_of(len(writes), done)
         for write in writes:
             self._append(write, done)
+
+    def _append_in_turn(self, writes: list[Write], done: Callable[[], None]) -> None:
+        """What is told of a request that stays open, and then its copy: a word that is late could come after
+        the end of the copy, and stand above it."""
+        first, second = writes
+        self._append(first, lambda: self._append(second, done))
 
     def _append(self, write: Write, done: Callable[[], None]) -> None:
         def decided(result: Appended) -> None:
@@ -186,7 +193,7 @@ def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) 
     match fate:
         case Retry(reason=reason):
             step = _change(request, State.RETRYING, now_ms, error=reason, due_at=request.due_at)
-            return [delayed(request, now_ms, topics.delayed), (states, entry_of(step))]
+            return [(states, entry_of(step)), delayed(request, now_ms, topics.delayed)]
         case DeadLetter(answer=answer, error=error, reason=reason):
             end = _change(request, State.DEAD, now_ms, answer, error=f"{reason}: {error}")
             letter = _dead(request, fate, now_ms, topics)
@@ -220,17 +227,21 @@ def seen_before(request: Request, topics: ServiceTopics) -> bool:
     )
 
 
-def parked(request: Request, now_ms: int, topics: ServiceTopics) -> list[Write]:
-    """The copy, in the partition of the same number, and a word of where it stands: it will lie below the
+def queued(request: Request, now_ms: int, topics: ServiceTopics) -> Write:
+    """That it waits. Pure."""
+    change = _change(request, State.QUEUED, now_ms, due_at=request.due_at)
+    return Partition(topics.states, request.results), entry_of(change)
+
+
+def parked(request: Request, now_ms: int, topics: ServiceTopics) -> tuple[Write, Write]:
+    """A word of where it stands, and the copy, in the partition of the same number: it will lie below the
     commit of where it was accepted, where an id that nobody has told of counts as gone. Pure."""
     (topic, number), offset = request.position
     state = State.RETRYING if request.attempts else State.QUEUED
     change = _change(request, state, now_ms, due_at=request.due_at)
     copy = copy_of(request, **{"from": f"{topic}/{number}/{offset}".encode()})
-    return [
-        (Partition(topics.parked, number), copy),
-        (Partition(topics.states, request.results), entry_of(change)),
-    ]
+    word = (Partition(topics.states, request.results), entry_of(change))
+    return word, (Partition(topics.parked, number), copy)
 
 
 def proof_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) -> Write:

@@ -137,3 +137,29 @@ async def test_what_has_left_us_is_no_reason_to_ask_for_a_turn(drain_world: Call
         assert worker.deliverable == 3
         worker.leases.lost(worker.partitions)
         assert worker.deliverable == 0
+
+
+async def test_who_hands_over_waits_for_what_hops_so_that_nobody_sends_it_twice(
+    drain_world: Callable[..., Any],
+) -> None:
+    drained = drain_world("none")
+    slow: list[tuple[Any, ...]] = []
+    async with drained.running() as worker:
+        await drained.accept(None, b"late", delay=6000)  # a tier of four seconds, and then the next
+        submit = drained.log.submit
+
+        def keep(partition: Partition, entry: Any, done: Any) -> None:
+            slow.append((partition, entry, done))
+
+        await drained.clock.advance(3.9)
+        drained.log.submit = keep
+        await drained.clock.advance(0.2)
+        leaving = asyncio.create_task(worker.leases.revoking(list(worker.partitions)))
+        await drained.clock.advance(1.0)
+        while slow:
+            submit(*slow.pop())
+            await drained.clock.advance(0.5)
+        assert leaving.done()
+    async with drained.running():
+        await drained.clock.advance(10.0)
+    assert [body for body, _ in drained.service.sent] == [b"late"]
