@@ -5,14 +5,26 @@ of them in a window: it is the larger of the two, not the sum, so a busy service
 
 Nothing is lost by it: what exceeds the budget waits longer. Retries queue for the budget in the order in
 which they were put off, so `wait` is how long the ones before take.
+
+A service that is well has no budget: what an outage has left behind is sent at the full rate, or it would
+expire at the floor. Where WELL of the attempts fail, retries are no more than that anyway.
 """
 
 from __future__ import annotations
+
+import math
 
 from bufferproxy.policy.sliding import Sliding
 
 WINDOW = 10.0
 FLOOR = 30.0
+
+WELL = 0.1
+"""Share of failures in a window up to which a service is well, once ENOUGH attempts tell."""
+ENOUGH = 10
+
+LONGEST = 30.0
+"""Seconds by which a retry is put off for the budget at most: when the service is well again it is wanted."""
 
 SPREAD = 1.0
 """Seconds over which what is left is handed out. Longer than a report and a grant take together (0.5 s):
@@ -22,12 +34,13 @@ what is not reported yet is less than what was left, and the budget is not spent
 class RetryBudget:
     """`share` of first attempts, 0.2 for 20 %; `floor` in retries per WINDOW."""
 
-    __slots__ = ("_sums", "_waiting", "floor", "share")
+    __slots__ = ("_ends", "_sums", "_waiting", "floor", "share")
 
     def __init__(self, share: float, floor: float = FLOOR) -> None:
         self.share = share
         self.floor = floor
         self._sums = Sliding(WINDOW)
+        self._ends = Sliding(WINDOW)
         self._waiting = 0.0
 
     def observe(self, first: float, retries: float, planned: float, now: float) -> None:
@@ -35,8 +48,18 @@ class RetryBudget:
         self._sums.add(now, retries, first)
         self._waiting = max(0.0, self._waiting + planned - retries)
 
+    def ended(self, judged: float, failures: float, now: float) -> None:
+        """`judged` attempts have ended, `failures` of them badly."""
+        self._ends.add(now, failures, judged)
+
+    def well(self, now: float) -> bool:
+        failures, judged = self._ends.sums(now)
+        return judged >= ENOUGH and failures <= WELL * judged
+
     def left(self, now: float) -> float:
-        """Retries that may be sent now."""
+        """Retries that may be sent now; inf while the service is well."""
+        if self.well(now):
+            return math.inf
         retries, first = self._sums.sums(now)
         return max(0.0, self._earned(first) - retries)
 
@@ -46,6 +69,8 @@ class RetryBudget:
 
     def wait(self, now: float) -> float:
         """Seconds that a retry put off now must wait at least, for those before it to have had their turn."""
+        if self.well(now):
+            return 0.0
         retries, first = self._sums.sums(now)
         earned = self._earned(first)
         before = self._waiting - max(0.0, earned - retries)
@@ -61,4 +86,4 @@ class RetryBudget:
 def stretched(delay: float, wait: float, random: float) -> float:
     """Seconds until the next attempt of a request: its own backoff, or longer if the budget is spent.
     `random` in [0, 1) spreads what was put off in one tick."""
-    return max(delay, wait * (1.0 + random / 4))
+    return max(delay, min(wait, LONGEST) * (1.0 + random / 4))

@@ -65,6 +65,7 @@ class Congestion:
     def feed(self, tally: Tally, now: float, random: float) -> None:
         """What all replicas counted since the last time. `random` in [0, 1)."""
         self._budget.observe(tally.first, tally.retries, tally.planned, now)
+        self._budget.ended(tally.judged_ever, tally.failures_ever, now)
         if tally.rest > 0:
             self._rest_until = max(self._rest_until, now + tally.rest)
         self._listen(tally, now)  # before a ramp is armed: what was sent until now does not begin it

@@ -129,6 +129,15 @@ class Tally:
         return sum(self.ends[ending] for ending in FAILURES)
 
     @property
+    def judged_ever(self) -> int:
+        """As `judged`, whatever era they were sent in."""
+        return sum(map(self.count, JUDGED))
+
+    @property
+    def failures_ever(self) -> int:
+        return sum(map(self.count, FAILURES))
+
+    @property
     def timed(self) -> int:
         """Of how many attempts `seconds` are the response times."""
         return self.count(Ending.SERVED)

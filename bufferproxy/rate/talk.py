@@ -212,7 +212,8 @@ class _Service:
             return
         lease, now = self.governed.lease, self._clock.now()
         share = lease.rate / lease.ceiling if 0 < lease.ceiling < math.inf else 1.0
-        self.governed.party.obey(regime, lease.concurrency(now), regime.retry_rate * share)
+        retries = regime.retry_rate * share if regime.retry_rate < math.inf else math.inf
+        self.governed.party.obey(regime, lease.concurrency(now), retries)
 
     def _told(self) -> Regime | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from bufferproxy.testing.crowd import Trial
 from bufferproxy.testing.load import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bufferproxy.testing.history import History
     from bufferproxy.testing.world import World
@@ -32,6 +33,20 @@ def failing(calls: str, error: str, when: str) -> tuple[str, ...]:
         "strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
         "-e", f"inject={calls}:error={error}:when={when}",
     )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def failing_in(pid: int, calls: str, error: str, when: str) -> AsyncIterator[None]:
+    """The same of a process that runs, for a while."""
+    tracer = await asyncio.create_subprocess_exec(
+        "strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={calls}",
+        "-e", f"inject={calls}:error={error}:when={when}",
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        tracer.terminate()
+        await tracer.wait()
 
 
 async def test_an_fsync_that_fails_ends_the_process_and_loses_nothing(
@@ -60,18 +75,16 @@ async def test_writes_for_which_there_is_no_room_are_refused_and_the_process_sta
     sqlite_world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
 ) -> None:
     """Whichever write of a transaction it is that fails."""
-    world, faults = sqlite_world, times(1, 60)
+    world, faults = sqlite_world, times(20, 60)
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
     async with Load(world.proxy.url, connections=50) as load:
         trial = Trial(world, load)
         async with trial.crowd(rate=0.6 * RATE):
             for _ in range(faults):
-                # Not at its start: a process that finds no room there ends, and says so.
-                first = random.randint(150, 300)
-                world.proxy.prefix = failing("pwrite64", "ENOSPC", f"{first}..{first + 100}")
-                refused = asyncio.create_task(load.hears(b"storage-full"))
-                await trial.kill("run", repeats=REPEATED)
-                await refused
+                # Not from its start: a process that finds no room there ends, and says so.
+                first = random.randint(1, 50)
+                async with failing_in(world.proxy.pid, "pwrite64", "ENOSPC", f"{first}..{first + 100}"):
+                    await load.hears(b"storage-full")
                 await load.accepts(50)
                 assert world.proxy.running
         history = await trial.history()

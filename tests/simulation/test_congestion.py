@@ -152,6 +152,25 @@ def test_what_exceeds_the_budget_waits_and_is_served_when_all_is_well_again(
 
 @SEEDS
 @REPLICAS
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_what_a_short_outage_has_left_behind_is_served_soon_and_not_at_the_budget(
+    world: type[World], service: type[Service], seed: int, replicas: int, lag: float, goes_on: bool
+) -> None:
+    """Nothing else may come any more, so nothing earns a budget."""
+    seen = world(
+        service(failing=lambda now: 1.0 if now < 10 else 0.0),
+        Settings(50.0, breaker=BreakerRule(minimum=1 << 30)),
+        seed=seed,
+        offered=steady(30.0, until=60.0 if goes_on else 10.0),
+        replicas=replicas,
+        lag=lag,
+    ).run(90.0)
+    assert len(seen.served) == seen.offered
+    assert seen.dead == 0
+
+
+@SEEDS
+@REPLICAS
 def test_ten_minutes_of_500_cost_next_to_nothing_and_no_request_its_life(
     world: type[World], service: type[Service], seed: int, replicas: int, lag: float
 ) -> None:

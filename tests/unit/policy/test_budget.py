@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
-from bufferproxy.policy.budget import FLOOR, WINDOW, RetryBudget, stretched
+from bufferproxy.policy.budget import ENOUGH, FLOOR, LONGEST, WINDOW, RetryBudget, stretched
 
 
 def test_retries_are_a_share_of_first_attempts() -> None:
@@ -67,3 +69,31 @@ def test_a_wait_stretches_the_backoff_and_never_shortens_it() -> None:
 
 def test_it_shows_its_numbers() -> None:
     assert repr(RetryBudget(0.2)) == "<RetryBudget 20% waiting=0 <Sliding 0 of 0 in 10 s>>"
+
+
+def test_a_service_that_is_well_has_no_budget() -> None:
+    """What an outage has left behind would expire at the floor."""
+    budget = RetryBudget(0.2)
+    budget.observe(500, 0, 400, 0.0)
+    budget.ended(500, 400, 0.0)
+    assert budget.left(0.0) == 100
+    budget.observe(0, 100, 0, 5.0)
+    budget.ended(100, 0, 5.0)
+    assert (budget.left(5.0), budget.well(5.0)) == (0, False)
+    budget.observe(0, 30, 0, WINDOW)
+    budget.ended(30, 3, WINDOW)
+    assert budget.well(WINDOW)
+    assert (budget.rate(WINDOW), budget.wait(WINDOW)) == (inf, 0.0)
+    budget.ended(30, 20, WINDOW + 0.1)
+    assert not budget.well(WINDOW + 0.1)
+
+
+def test_few_attempts_tell_nothing() -> None:
+    budget = RetryBudget(0.2)
+    budget.ended(ENOUGH - 1, 0, 0.0)
+    assert not budget.well(0.0)
+
+
+def test_nobody_is_put_off_for_longer_than_a_service_may_need_to_be_well() -> None:
+    assert stretched(1.0, 1000.0, 0.0) == LONGEST
+    assert stretched(60.0, 1000.0, 0.0) == 60.0

@@ -131,9 +131,16 @@ def test_an_unlimited_rate_ramps_its_concurrency() -> None:
 
 
 def test_the_retry_budget_is_told_with_it() -> None:
-    congestion = fed(counted(count=500, planned=200))
-    regime = congestion.regime(1.0)
+    patient = SETTINGS._replace(breaker=BreakerRule(failures=1.0))
+    ended = counted(Ending.FAILED, 100)
+    ended.add(counted(count=400, planned=200))
+    regime = fed(ended, patient).regime(1.0)
     assert (regime.retry_rate, regime.retry_wait) == (100.0, pytest.approx(10.0))
+
+
+def test_of_a_service_that_is_well_again_what_an_outage_left_behind_goes_at_the_full_rate() -> None:
+    regime = fed(counted(count=500, planned=200)).regime(1.0)
+    assert (regime.rate, regime.retry_rate, regime.retry_wait) == (50.0, math.inf, 0.0)
 
 
 def test_a_breaker_in_shadow_is_shown_and_holds_nobody_back() -> None:
