@@ -40,10 +40,10 @@ class KeyedLanes(Lanes):
             self._heads[key] = item
         self._make_ready(item)
 
-    def put_back(self, item: Item) -> None:
+    def put_back(self, item: Item, *, behind: bool = False) -> None:
         key = self._lane_of(item)
         if key is None or self._heads.get(key) is item:
-            self._ready.add_first(item)
+            (self._ready.add if behind else self._ready.add_first)(item)
             if self._takers:
                 self._wake()
 

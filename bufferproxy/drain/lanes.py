@@ -102,8 +102,9 @@ class Lanes(ABC):
         """Fetched, in the order of the log."""
 
     @abstractmethod
-    def put_back(self, item: Item) -> None:
-        """Taken, but not sent: it is next again."""
+    def put_back(self, item: Item, *, behind: bool = False) -> None:
+        """Taken, and not settled: it is next again, or, `behind`, when the others have had their turn (with
+        an order: other keys)."""
 
     @abstractmethod
     def ended(self, item: Item) -> None:
@@ -170,8 +171,8 @@ class FreeLane(Lanes):
         if self._takers:
             self._wake()
 
-    def put_back(self, item: Item) -> None:
-        self._ready.add_first(item)
+    def put_back(self, item: Item, *, behind: bool = False) -> None:
+        (self._ready.add if behind else self._ready.add_first)(item)
         if self._takers:
             self._wake()
 

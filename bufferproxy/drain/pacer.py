@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bufferproxy.clock import LOOK, Clock, Timer
-from bufferproxy.observe.events import Emit, Held, Rested
+from bufferproxy.observe.events import BreakerTurned, Emit, Held, Rested
 from bufferproxy.policy.regime import Regime
 from bufferproxy.policy.rest import Rest
 
@@ -133,6 +133,9 @@ class Pacer:
 
     def obey(self, regime: Regime, concurrency: int) -> None:
         """The bucket has been changed, or the service is seen otherwise. `concurrency` is this replica's."""
+        if regime.breaker is not self.regime.breaker:
+            shadow = regime.forgiving is not regime.breaker
+            self._emit(BreakerTurned(self._service, regime.breaker.value, regime.left, shadow))
         self.regime, self.concurrency = regime, concurrency
         self._again()
 

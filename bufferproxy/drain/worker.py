@@ -107,7 +107,7 @@ class Worker:
             group.create_task(self._inquest.run(log))
             if self._parking is not None:
                 group.create_task(self._parking.run(log, self.plan.topics.group))
-            for _ in range(self.plan.concurrency):
+            for _ in range(self.plan.concurrency + 1):  # one that waits shows that the others are too few
                 group.create_task(self._deliver())
 
     async def stop(self, grace: float) -> None:
@@ -190,10 +190,11 @@ class Worker:
             self._settle(item, disposition)
             return
         match disposition:
-            case Release(rest=rest, detail=detail):
+            case Release(rest=rest, detail=detail, sent=sent):
                 if rest > 0:
                     self._pacer.asked(rest, detail)
-                self._put_back(item)
+                # The service may refuse only this one, each time: then it is not the first again.
+                self._put_back(item, behind=sent)
             case Wait(seconds=seconds, of_key=of_key):
                 if of_key and not self.plan.keyed:
                     self._waits.aside(item, seconds)
@@ -250,11 +251,11 @@ class Worker:
         """It lies in another place already."""
         self._settled(item)
 
-    def _put_back(self, item: Item) -> None:
+    def _put_back(self, item: Item, *, behind: bool = False) -> None:
         item.timer = None
         self._flights.land(item)
         if self.leases.may_send(item):
-            self._lanes.put_back(item)
+            self._lanes.put_back(item, behind=behind)
         else:
             self._leave(item)
 

@@ -71,6 +71,16 @@ class Rested(NamedTuple):
     detail: str
 
 
+class BreakerTurned(NamedTuple):
+    """`state`: closed, open, half-open. `seconds`: until the next probe, while it is open; `shadow`: it holds
+    nobody back."""
+
+    service: str
+    state: str
+    seconds: float
+    shadow: bool
+
+
 class Held(NamedTuple):
     """Delivery was held back for `seconds`. `reason` as in throttled_seconds_total."""
 
@@ -139,6 +149,7 @@ Event = (
     | Finished
     | RetryScheduled
     | DeadLettered
+    | BreakerTurned
     | Redriven
     | Rested
     | Held

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import structlog
 
 from bufferproxy.observe.events import (
+    BreakerTurned,
     DeadLettered,
     Events,
     HealthChanged,
@@ -123,6 +124,7 @@ class LogLines:
 
     def subscribe(self, events: Events) -> None:
         events.subscribe(Rested, self._on_rested)
+        events.subscribe(BreakerTurned, self._on_breaker_turned)
         events.subscribe(DeadLettered, self._on_dead_lettered)
         events.subscribe(LeasesChanged, self._on_leases_changed)
         events.subscribe(Quarantined, self._on_quarantined)
@@ -141,6 +143,16 @@ class LogLines:
             reason=event.reason,
             seconds=round(event.seconds, 3),
             detail=event.detail,
+        )
+
+    def _on_breaker_turned(self, event: BreakerTurned) -> None:
+        write = self._logger.info if event.state == "closed" else self._logger.warning
+        write(
+            "breaker turned",
+            service=event.service,
+            state=event.state,
+            seconds=round(event.seconds, 3),
+            shadow=event.shadow,
         )
 
     def _on_dead_lettered(self, event: DeadLettered) -> None:

@@ -121,6 +121,7 @@ class World:
         retry = RetryPolicy(1, 0.1, 0.1, "none", frozenset(range(500, 600)), timeout=True)
         plan = Plan("a", self.names, "none", 4, retry)
         pacer = Pacer("a", TokenBucket(math.inf, 1, clock.now()), clock, emit)
+        pacer.concurrency = plan.concurrency
         worker = Worker(
             plan, self.service, pacer, Settler("a", self.names, self.log, clock, emit), clock, emit
         )

@@ -43,6 +43,8 @@ class Service:
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.bad: set[bytes] = set()
+        self.refused: set[bytes] = set()
+        """429, with a second of rest."""
         self.poison: bytes | None = None
         self.fatal = asyncio.Event()
         """Set when the poison was sent: the test ends the worker, and no answer comes."""
@@ -70,6 +72,8 @@ class Service:
             await asyncio.Event().wait()
         await asyncio.sleep(0)
         await self.talks.wait()
+        if request.body in self.refused:
+            return Answered(429, Reply(429, b"HTTP/1.1 429 X\r\n", b""), retry_after=1.0)
         status = 500 if request.body in self.bad else 200
         if status == 200:
             self.done.append(request.body)
@@ -111,6 +115,7 @@ class World:
         await self.log.ensure(topics, create=True)
         bucket = TokenBucket(self.rate, 1, self.clock.now())
         pacer = self.pacer = Pacer("a", bucket, self.clock, _ignore)
+        pacer.concurrency = self.plan.concurrency
         settler = Settler("a", self.names, self.log, self.clock, self.events.append)
         worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)
         reader = await self.log.reader(NAMES.group, self.plan.reads, worker.leases)
@@ -158,7 +163,7 @@ class World:
 
     def pause(self, *, paused: bool) -> None:
         regime = UNBOUND._replace(rate=0.0, rate_reason="paused", left=math.inf) if paused else UNBOUND
-        self.pacer.obey(regime, regime.concurrency)
+        self.pacer.obey(regime, self.plan.concurrency)
 
     async def letters(self) -> list[tuple[bytes, str]]:
         """Bodies and reasons of the dead letters, also when no worker runs."""

@@ -72,6 +72,8 @@ class World:
         topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60, parks=True)
         await self.log.ensure(topics, create=True)
         pacer = Pacer("a", TokenBucket(math.inf, 1, self.clock.now()), self.clock, _ignore)
+        pacer.concurrency = self.plan.concurrency
+        self.pacer = pacer
         settler = Settler("a", NAMES, self.log, self.clock, _ignore)
         worker = Worker(self.plan, self.service, pacer, settler, self.clock, _ignore)
         reader = await self.log.reader(NAMES.group, self.plan.reads, worker.leases)
@@ -123,9 +125,27 @@ async def test_what_is_in_flight_and_what_nobody_takes_could_be_delivered() -> N
         await world.clock.advance(1.0)
         assert len(world.service.sent) == 2
         assert worker.deliverable == 5
+        (held,) = world.pacer.held()
+        assert (held.reason, round(held.seconds, 1)) == ("concurrency", 1.0)
         world.service.talks.set()
         await world.clock.advance(1.0)
         assert worker.deliverable == 0
+
+
+@pytest.mark.parametrize("order", ["none", "key"])
+async def test_who_is_told_to_come_later_is_not_the_first_again(
+    drain_world: Callable[..., Any], order: str
+) -> None:
+    """Else those of whom a service wants no more keep it from all others."""
+    drained = drain_world(order, concurrency=2)
+    drained.service.refused = {b"a0", b"a1"}
+    async with drained.running():
+        await drained.accept(b"key of a0", b"a0")
+        await drained.accept(b"key of a1", b"a1")
+        for n in range(6):
+            await drained.accept(b"%d" % n, b"b%d" % n)
+        await drained.clock.advance(30.0)
+        assert sorted(drained.service.done) == [b"b%d" % n for n in range(6)]
 
 
 async def test_what_has_left_us_is_no_reason_to_ask_for_a_turn(drain_world: Callable[..., Any]) -> None:
