@@ -101,8 +101,7 @@ class Ledger:
 
     def workers(self, now: float) -> dict[str, Standing]:
         """All that are not written off. Those that released hold nothing any more."""
-        for name in [name for name, one in self._workers.items() if now >= one.heard_at + WRITE_OFF]:
-            del self._workers[name]
+        self._write_off(now)
         for number in [number for number, (_, until) in self._pending.items() if now >= until]:
             del self._pending[number]
         return self._workers
@@ -134,6 +133,10 @@ class Ledger:
                 flights = max(flights, share.concurrency)
         return Part(rate, tokens, flights)
 
+    def _write_off(self, now: float) -> None:
+        for name in [name for name, one in self._workers.items() if now >= one.heard_at + WRITE_OFF]:
+            del self._workers[name]
+
     def _reported(self, report: Report, now: float) -> None:
         standing = self._workers.setdefault(report.worker, Standing(now))
         if report.number <= standing.number:
@@ -148,6 +151,9 @@ class Ledger:
     def _granted(self, offset: int, grant: Grant, now: float) -> None:
         if self._pending.get(grant.number, (None,))[0] == grant:
             del self._pending[grant.number]
+        # Who does not lead never asks for `workers`. It forgets them later than that: a leader that has read
+        # less may still name them, and who is named and not known would seem to be alive.
+        self._write_off(now - WRITE_OFF)
         for service, terms in grant.services.items():
             for name in terms.shares:
                 # Not heard of before: reading began after its report.
@@ -155,6 +161,7 @@ class Ledger:
             for name, standing in self._workers.items():
                 share = terms.shares.get(name)
                 if share is not None or service in standing.given:
-                    standing.given.setdefault(service, []).append(
-                        _Given(offset, share or NO_SHARE, now + WRITE_OFF)
-                    )
+                    given = standing.given.setdefault(service, [])
+                    given.append(_Given(offset, share or NO_SHARE, now + WRITE_OFF))
+                    while given[0].until <= now:  # its holder reports, and never that it has read anything
+                        del given[0]

@@ -84,6 +84,32 @@ def test_a_share_of_somebody_who_was_never_heard_counts_as_long_as_it_can_last()
     assert rate(ledger, 1.0 + WRITE_OFF) == 0.0
 
 
+def test_who_does_not_lead_forgets_the_dead_too() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.read(11, grant(80.0), 0.1)
+    ledger.read(12, grant(0.0, number=2), 2 * WRITE_OFF)
+    assert not ledger.workers(0.0), "asked as of then it forgets nobody else"
+
+
+def test_a_grant_that_still_names_one_that_is_written_off_does_not_bring_it_back() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.read(11, grant(80.0), 2.0)
+    ledger.read(12, grant(80.0, number=2), WRITE_OFF + 0.1)
+    assert rate(ledger, WRITE_OFF + 0.1) == 0.0
+
+
+def test_of_one_that_reports_and_reads_nothing_only_what_may_count_is_kept() -> None:
+    ledger, now = Ledger(0.0), 0.0
+    for number in range(1, 100):
+        now = number * 0.25
+        ledger.read(10 + 2 * number, report(number, -1), now)
+        ledger.read(11 + 2 * number, grant(80.0, number, number=number), now)
+    assert len(ledger.workers(now)["w"].given["auth"]) == WRITE_OFF // 0.25 + 1
+    assert rate(ledger, now) == 80.0
+
+
 def test_a_grant_of_an_epoch_before_the_newest_claim_does_not_count() -> None:
     fence = Fence(0.0)
     assert fence.admits(5, Claim("a"), 1.0)
