@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from bufferproxy.clock import Clock
-from bufferproxy.errors import LogUnavailable
+from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.log.contract import Appended, Log, LogTail
 from bufferproxy.policy.congestion import Congestion, Settings
 from bufferproxy.policy.regime import Regime
@@ -100,12 +100,12 @@ class Talk:
         self._changed.set()
 
     async def stop(self) -> None:
-        """Hand over at once: nothing is sent after this."""
+        """Hand over at once: nothing is sent after this. Raises no LogError."""
         self._stopped = True
         release = self.replica.stop(self._wants(), self._clock.now())
         try:
             await self._log.append(self._place, encode(release))
-        except LogUnavailable as error:
+        except LogError as error:
             logger.warning("the leases of this worker run out by themselves: %s", error)
 
     # --- how

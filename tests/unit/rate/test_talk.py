@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bufferproxy.errors import AppendRefused, AppendUncertain
 from bufferproxy.log.contract import Keep, Topic
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.policy.breaker import State
@@ -112,6 +113,17 @@ async def test_who_stops_in_order_hands_over_at_once(world: World) -> None:
         await world.sends([staying], 2.0)
         (alone,) = await world.sends([staying], 2.0)
         assert alone >= 0.93 * 1000
+
+
+@pytest.mark.parametrize("failure", [AppendRefused("full"), AppendUncertain("no answer")])
+async def test_who_cannot_say_that_it_stops_stops_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, failure: AppendRefused | AppendUncertain
+) -> None:
+    async with world.replica("a", Settings(500.0)) as (talk, _):
+        await world.sends([talk], 4.0)
+        monkeypatch.setattr(world.log, "submit", lambda _partition, _entry, done: done(failure))
+        await talk.stop()
+        assert await world.sends([talk], 5.0) == [0]
 
 
 async def test_without_the_log_nothing_is_sent_once_the_leases_have_run_out(
