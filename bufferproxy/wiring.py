@@ -303,13 +303,15 @@ class Replica:
         self._stop_by = self.clock.now() + self.settings.grace
 
     async def _stop_draining(self) -> None:
-        """All services at once: `grace` is for the whole replica."""
+        """All services at once: `grace` is for the whole replica. None is cut short because another fails."""
         left = max(0.0, self._stop_by - self.clock.now())
         stopping = [asyncio.ensure_future(stand.stop_draining(left)) for stand in self.stands]
         await asyncio.sleep(0)  # from here on nothing is sent
         if self.talk is not None:
-            await self.talk.stop()
-        await asyncio.gather(*stopping)
+            stopping.append(asyncio.ensure_future(self.talk.stop()))
+        for failure in await asyncio.gather(*stopping, return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     def _talk(self, log: Log) -> Talk:
         life = f"{self.settings.worker.id}/{self.clock.nonce().hex()}"
