@@ -36,6 +36,8 @@ class Bucket(Protocol):
     @property
     def rate(self) -> float: ...
 
+    def rate_at(self, now: float) -> float: ...
+
     def take(self, now: float) -> float: ...
 
     def sent(self) -> None: ...
@@ -146,13 +148,13 @@ class Pacer:
 
     @property
     def ceiling(self) -> float:
-        """Per second, this replica's share of the rate."""
-        return self._bucket.rate
+        """Per second, this replica's share of the rate: 0 when it has run out."""
+        return self._bucket.rate_at(self._clock.now())
 
     @property
     def rate(self) -> float:
         """Per second, what may be sent now by this replica: 0 while paused or resting."""
-        return 0.0 if self.resting else self._bucket.rate
+        return 0.0 if self.resting else self.ceiling
 
     @property
     def asked_for(self) -> float:

@@ -33,6 +33,10 @@ class TokenBucket:
     def rate(self) -> float:
         return self._rate
 
+    def rate_at(self, now: float) -> float:
+        """The same at any moment: only a lease runs out."""
+        return self._rate
+
     def change(self, rate: float, burst: float, now: float) -> None:
         """New limits from now on; what was earned stays, as far as it fits."""
         self._earn(now)

@@ -67,7 +67,11 @@ class Lease:
 
     @property
     def rate(self) -> float:
+        """Of the last share, though it may have run out."""
         return self.share.rate
+
+    def rate_at(self, now: float) -> float:
+        return self.share.rate if now < self.until else 0.0
 
     def concurrency(self, now: float) -> int:
         return self.share.concurrency if now < self.until else 0

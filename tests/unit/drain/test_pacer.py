@@ -10,6 +10,8 @@ import pytest
 from bufferproxy.drain.pacer import UNBOUND, Pacer
 from bufferproxy.observe.events import Held, Rested
 from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.rate.holder import Lease
+from bufferproxy.rate.records import Share
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -210,6 +212,16 @@ async def test_timers_are_whole_milliseconds_for_loops_that_count_in_them() -> N
     async with waiting(world.turn("a")):
         at = world.clock.next_at
         assert at == pytest.approx(0.002)
+
+
+async def test_a_share_that_has_run_out_is_shown_as_none() -> None:
+    clock = FakeClock(now=0.0)
+    lease = Lease(0.0)
+    pacer = Pacer("auth", lease, clock, lambda _: None)
+    lease.change(Share(10.0, 1, 5, 1), 2.0, 0.0)
+    assert (pacer.ceiling, pacer.rate) == (10.0, 10.0)
+    await clock.advance(2)
+    assert (pacer.ceiling, pacer.rate) == (0.0, 0.0)
 
 
 def test_it_shows_its_numbers() -> None:

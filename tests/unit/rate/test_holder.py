@@ -45,9 +45,9 @@ def test_a_lease_runs_from_when_its_report_was_sent_however_late_the_grant_comes
     lease = holder.lease("auth", 101.5)
     assert lease.until == 100.0 + TTL
     assert lease.take(101.99) == 0.0
-    assert lease.concurrency(101.99) == 5
+    assert (lease.rate_at(101.99), lease.concurrency(101.99)) == (10.0, 5)
     assert lease.take(102.0) == math.inf
-    assert lease.concurrency(102.0) == 0
+    assert (lease.rate_at(102.0), lease.concurrency(102.0)) == (0.0, 0)
 
 
 def test_a_grant_that_comes_after_its_lease_ran_out_gives_nothing() -> None:
