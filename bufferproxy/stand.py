@@ -82,6 +82,8 @@ class Stand:
         self._reader: LogReader | None = None
         self._deliverer: Service | None = None
         self._moved = 0
+        self._partitions = sum(map(log.partitions, self._plan.reads))
+        """Of all topics that workers read."""
 
     # --- draining ---
 
@@ -188,11 +190,15 @@ class Stand:
 
     def seen(self) -> Seen:
         worker = self.worker
+        if worker is None:
+            return Seen(0, self._moved, excused=True, allowed=0.0)
+        part = worker.held / self._partitions  # turns go round: the share of the moment tells little
         return Seen(
-            0 if worker is None else worker.deliverable,
-            self._moved + (0 if worker is None else worker.progress_at),
+            worker.deliverable + worker.unopened,
+            self._moved + worker.moved,
             self.pacer.resting is not None,
-            self.pacer.rate,
+            self._service.rate * part if part else 0.0,
+            worker.trouble,
         )
 
     def __repr__(self) -> str:

@@ -25,7 +25,9 @@ class Seen(NamedTuple):
     excused: bool
     """It may not deliver: paused, resting, not allowed a rate."""
     allowed: float
-    """Deliveries per second it may make."""
+    """Deliveries per second that are its part of the service's rate, on average."""
+    trouble: str = ""
+    """Why nothing can go on, whatever moves; empty when nothing is known."""
 
 
 class Progress:
@@ -71,7 +73,9 @@ class ProgressWatch:
         for service, (look, patience, progress) in self._services.items():
             seen = look()
             still = progress.look(now, seen)
-            if still > patience_for(seen.allowed, patience):
+            if seen.trouble:
+                stuck.append(f"{service}: {seen.trouble}")
+            elif still > patience_for(seen.allowed, patience):
                 stuck.append(f"{service} has {seen.work} to deliver and moved nothing for {still:.0f} s")
         return Check("progress", not stuck, "; ".join(stuck))
 

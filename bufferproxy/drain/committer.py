@@ -29,6 +29,12 @@ class Committer:
         self._clock = clock
         self._committed = committed
         self._due = asyncio.Event()
+        self._failing_since: float | None = None
+
+    @property
+    def failing(self) -> float:
+        """Seconds for which no commit has worked since one failed; 0.0 when the last one did."""
+        return 0.0 if self._failing_since is None else self._clock.now() - self._failing_since
 
     def soon(self) -> None:
         """Somebody waits for the next commit."""
@@ -59,10 +65,13 @@ class Committer:
             refused = await self._reader.commit(offsets, marks)
         except LogUnavailable:
             self._holding.not_committed(commits)
+            if self._failing_since is None:
+                self._failing_since = self._clock.now()
             return False
         except BaseException:
             self._holding.not_committed(commits)
             raise
+        self._failing_since = None
         self._holding.not_committed(refused)
         self._committed({p: commit for p, commit in commits.items() if p not in refused})
         return True

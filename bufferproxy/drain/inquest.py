@@ -45,6 +45,9 @@ class Inquest:
         self._clock = clock
         self._suspects: asyncio.Queue[Item] = asyncio.Queue()
 
+    def __len__(self) -> int:
+        return self._suspects.qsize()
+
     def on(self, item: Item) -> None:
         self._suspects.put_nowait(item)
 

@@ -108,6 +108,10 @@ class Openings:
         self._openings: dict[Partition, Opening] = {}
         self.commit: Callable[[], None] = _nothing
 
+    def __len__(self) -> int:
+        """Requests that wait here."""
+        return sum(len(opening.waiting) for opening in self._openings.values())
+
     def begin(self, leases: Mapping[Partition, Lease]) -> None:
         """Their windows have begun. One that is granted again was opened before."""
         for partition, lease in leases.items():

@@ -97,6 +97,10 @@ class Parking:
         self._uncounted: dict[int, Lease] = {}
         self._wanted = asyncio.Event()
 
+    def __len__(self) -> int:
+        """Requests that wait for it to be counted."""
+        return sum(len(lot.waiting or ()) for lot in self._lots.values())
+
     # --- leases
 
     def granted(self, leases: Mapping[Partition, Lease]) -> None:

@@ -55,6 +55,7 @@ class Sender:
         """What came of the attempts since somebody last asked."""
         self.flying = self.most = 0
         """Attempts in flight; the most since somebody last asked."""
+        self.sends = 0
         self.retries = TokenBucket(math.inf, 1, clock.now())
         """What this replica may send of what was sent before."""
         self._key_rate = None if plan.key_rate is None else KeyRate(plan.key_rate)
@@ -153,6 +154,7 @@ class Sender:
         self._pacer.sent()
         self._flights.start(item)
         era = self.tally.sent(again=request.again)
+        self.sends += 1
         self.flying = flying = self.flying + 1
         if flying > self.most:
             self.most = flying

@@ -47,6 +47,9 @@ from bufferproxy.settle.disposition import (
 )
 from bufferproxy.settle.settler import Fate, Settler
 
+FAILING = 10.0
+"""Seconds without a commit that works, after which somebody should know."""
+
 
 class Worker:
     """Drains one service. `leases` is what its reader must tell."""
@@ -87,8 +90,7 @@ class Worker:
         self._taken: set[Item] = set()
         """Out of the lanes, and not concluded."""
         self._expiry = Expiry(self._lanes, self._taken, self._expire, clock)
-        self.progress_at = clock.now()
-        """When this worker last fetched or settled something, or had nothing to do."""
+        self._ended = 0
 
     # --- the sentence ---
 
@@ -126,7 +128,6 @@ class Worker:
             except LogUnavailable:
                 await self._clock.sleep(0.5)
                 continue
-            self.progress_at = self._clock.now()
             for record in records:
                 self._take_in(record, reader.after(record))
             self.arrived()
@@ -183,7 +184,6 @@ class Worker:
                 self._conclude(item, disposition)
 
     def _conclude(self, item: Item, disposition: Disposition) -> None:
-        self.progress_at = self._clock.now()
         if item.over:
             return  # it expired in our hands, and was ended then
         if isinstance(disposition, Ack):  # nearly always
@@ -285,6 +285,7 @@ class Worker:
     def _settled(self, item: Item) -> None:
         position = item.request.position
         ours = self._holding.settle(position.partition, position.offset, item.window)
+        self._ended += 1
         if ours and self._parking is not None:
             self._parking.settled(item)
         self._openings.answered(item)
@@ -364,6 +365,24 @@ class Worker:
         hands may have left us, and will be put down when its turn comes."""
         ours = sum(map(self.leases.may_send, self._taken))
         return self._lanes.ready + max(ours, self.in_flight)
+
+    @property
+    def moved(self) -> int:
+        """Attempts that were made and records that were settled, added up."""
+        return self._ended + self._sender.sends
+
+    @property
+    def unopened(self) -> int:
+        """What waits until its partition is opened: until its lease is written down, what is parked of it is
+        counted, or it is known what became of a suspect."""
+        parking = 0 if self._parking is None else len(self._parking)
+        return len(self._openings) + len(self._inquest) + parking
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing of this can go on, in words; empty when there is no reason."""
+        failing = 0.0 if self.leases.committer is None else self.leases.committer.failing
+        return f"no commit has worked for {failing:.0f} s" if failing > FAILING else ""
 
     def __repr__(self) -> str:
         return f"<Worker {self.plan.service} {self._holding!r} {self._lanes!r} in_flight={self.in_flight}>"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from bufferproxy.clock import Clock
 from bufferproxy.log.contract import (
+    NO_MARKS,
     Appended,
     Done,
     Lag,
@@ -73,7 +74,7 @@ class ObservedLog(Log):
         await self._log.ensure(topics, create=create)
 
     async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> LogReader:
-        return await self._log.reader(group, topics, listener)
+        return ObservedReader(await self._log.reader(group, topics, listener), self._told)
 
     async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
         return await self._log.tail(offsets)
@@ -82,7 +83,7 @@ class ObservedLog(Log):
         await self._log.close()
 
     async def _told(self, operation: str, work: Awaitable[T]) -> T:
-        """Tells of what came to an end; what was cancelled did not."""
+        """Waits for `work`, and tells of what came to an end; what was cancelled did not."""
         began = self._clock.now()
         try:
             found = await work
@@ -94,3 +95,36 @@ class ObservedLog(Log):
 
     def __repr__(self) -> str:
         return f"<ObservedLog {self._log!r}>"
+
+
+class Told(Protocol):
+    async def __call__(self, operation: str, work: Awaitable[T], /) -> T: ...
+
+
+class ObservedReader(LogReader):
+    def __init__(self, reader: LogReader, told: Told) -> None:
+        self._reader = reader
+        self._told = told
+
+    async def fetch(self) -> Sequence[Record]:
+        return await self._told("fetch", self._reader.fetch())
+
+    def after(self, record: Record) -> int:
+        return self._reader.after(record)
+
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str] = NO_MARKS
+    ) -> Collection[Partition]:
+        return await self._told("commit", self._reader.commit(offsets, marks))
+
+    def pause(self, partition: Partition) -> None:
+        self._reader.pause(partition)
+
+    def resume(self, partition: Partition) -> None:
+        self._reader.resume(partition)
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+    def __repr__(self) -> str:
+        return f"<ObservedReader {self._reader!r}>"

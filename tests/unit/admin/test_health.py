@@ -178,3 +178,5 @@ def test_the_check_names_the_service_that_is_stuck_and_no_other() -> None:
     )
     watch.forget("auth")
     assert watch.check().ok
+    watch.register("pay", lambda: WORK._replace(moved=clock.time, trouble="it cannot commit"), timeout=30.0)
+    assert watch.check() == Check("progress", ok=False, detail="pay: it cannot commit")

@@ -107,8 +107,11 @@ async def test_what_could_not_be_committed_is_committed_the_next_time(
             with pytest.raises(type(error)):
                 await world.committer.commit()
     assert await world.committed() == 0
+    world.clock.shift(20.0)
+    assert world.committer.failing == (20.0 if isinstance(error, LogUnavailable) else 0.0)
     await world.committer.commit()
     assert await world.committed() == 1
+    assert world.committer.failing == 0.0
 
 
 async def test_what_was_refused_under_an_old_epoch_is_committed_under_the_new_one() -> None:

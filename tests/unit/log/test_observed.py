@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bufferproxy.errors import AppendUncertain, LogUnavailable
-from bufferproxy.log.contract import Appended, Done, Keep, Topic
+from bufferproxy.log.contract import Appended, Done, Keep, Lease, Topic
+from bufferproxy.log.local import LocalReader
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.observed import ObservedLog
 from bufferproxy.observe.events import Event, LogAppended, LogOperated
@@ -89,3 +92,26 @@ async def test_other_operations_are_told_of_when_they_end(world: World) -> None:
     with pytest.raises(LogUnavailable):
         await world.log.ping()
     assert world.events == [LogOperated("ping", 0.0), LogOperated("ping", 0.0, "LogUnavailable")]
+
+
+async def test_what_a_reader_fetches_and_commits_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, events = FakeClock(), list[Event]()
+    backend = MemoryLog(Memory(), clock)
+    log = ObservedLog(backend, clock, events.append)
+    await log.ensure((Topic("t", 1, Keep(), 100),), create=True)
+    granted: dict[Partition, Lease] = {}
+    listener = cast("Any", SimpleNamespace(granted=granted.update, revoking=None, lost=None))
+    reader = await log.reader("g", ("t",), listener)
+    await log.append(PARTITION, ENTRY)
+    (record,) = await reader.fetch()
+    events.clear()
+    await reader.commit({PARTITION: (granted[PARTITION].epoch, reader.after(record))})
+
+    async def away(*_: object) -> None:
+        raise LogUnavailable("away")
+
+    monkeypatch.setattr(LocalReader, "commit", away)
+    with pytest.raises(LogUnavailable):
+        await reader.commit({})
+    assert events == [LogOperated("commit", 0.0), LogOperated("commit", 0.0, "LogUnavailable")]
+    await reader.close()
