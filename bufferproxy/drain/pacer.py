@@ -25,6 +25,10 @@ again until the moment has passed. Half of what the bucket may catch up (`policy
 UNBOUND = Regime(math.inf, "ceiling", 1 << 30, "concurrency", "ceiling")
 """Until somebody governs."""
 
+LATE = 0.01
+"""Seconds after which a token that was taken is lost: sent then, it would come on top of what was earned
+since. It is the jitter that the promise allows."""
+
 NEAR = 1.0
 """Seconds of rate for which connections are made ready ahead: one that waits for its token for long is closed
 by the service, or not trusted any more."""
@@ -45,6 +49,10 @@ class Bucket(Protocol):
     def unsent(self) -> None: ...
 
     def give_back(self) -> None: ...
+
+    def lapse(self) -> None: ...
+
+    def holds(self, now: float) -> bool: ...
 
 
 class Pacer:
@@ -68,7 +76,7 @@ class Pacer:
         self._near = 0
         """Deliveries between `may_connect` and `leave`."""
         self._connecting = _Queue(self._before_connect, self._turn_back, clock)
-        self._sending = _Queue(self._before_send, bucket.give_back, clock)
+        self._sending = _Queue(self._before_send, bucket.give_back, clock, bucket.lapse)
         self.sent = bucket.sent
 
     # --- what deliveries wait for ---
@@ -88,6 +96,16 @@ class Pacer:
     async def turn(self) -> None:
         """Returns with a token taken. `sent` and send now, or `give_back`."""
         await self._sending.wait()
+
+    async def still_turn(self, since: float) -> None:
+        """Something was awaited with a token that was taken at `since`: if it is late, waits for another."""
+        if self._clock.now() - since > LATE:
+            self._bucket.lapse()
+            await self._sending.wait()
+
+    def holds(self) -> bool:
+        """Whether the right to send, of which a token is a part, has not run out."""
+        return self._bucket.holds(self._clock.now())
 
     def leave(self) -> None:
         """Has its turn, or gave up."""
@@ -221,17 +239,24 @@ class _Queue:
     """Who waits for a rule, first come first served: one timer, no polling.
 
     `rule(now)` returns (0.0, _) and grants once, or (seconds to wait, why); `forgo` takes back a grant that
-    nobody makes use of. While somebody waits, either the timer runs or an event that changes the rule will
-    `pump`.
+    nobody makes use of. With `lapse` a grant is good for LATE seconds: whoever comes for it later (the
+    process was frozen, or the loop is busy) tells `lapse` and waits at the front again. While somebody waits,
+    either the timer runs or an event that changes the rule will `pump`.
     """
 
     def __init__(
-        self, rule: Callable[[float], tuple[float, str]], forgo: Callable[[], None], clock: Clock
+        self,
+        rule: Callable[[float], tuple[float, str]],
+        forgo: Callable[[], None],
+        clock: Clock,
+        lapse: Callable[[], None] | None = None,
     ) -> None:
         self._rule = rule
         self._forgo = forgo
         self._clock = clock
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._lapse = lapse
+        self._waiting: deque[asyncio.Future[float]] = deque()
+        """The result is when it was granted."""
         self._timer: Timer | None = None
         self._timer_at = math.inf
         self._since = 0.0
@@ -247,13 +272,25 @@ class _Queue:
             return
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
+        while self._late(await self._turn_of(place)):
+            place = asyncio.get_running_loop().create_future()
+            self._waiting.appendleft(place)
+            self.pump()
+
+    async def _turn_of(self, place: asyncio.Future[float]) -> float:
         try:
-            await place
+            return await place
         except asyncio.CancelledError:
             if not place.cancelled():
                 self._forgo()  # it was our turn
             self.pump()
             raise
+
+    def _late(self, granted: float) -> bool:
+        if self._lapse is None or self._clock.now() - granted <= LATE:
+            return False
+        self._lapse()
+        return True
 
     def pump(self) -> None:
         """Let through whoever may go now, and wake up again when the next may."""
@@ -265,7 +302,7 @@ class _Queue:
             if waiting[0].done():
                 waiting.popleft()  # cancelled: before the rule is asked, lest its grant is lost
             elif self._grants(now):
-                waiting.popleft().set_result(None)
+                waiting.popleft().set_result(now)
             else:
                 return
         self._note(None, now)

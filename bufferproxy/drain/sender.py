@@ -80,7 +80,9 @@ class Sender:
             return Release()
         try:
             if item.window.starts > CAREFUL and self.announcer is not None:
+                taken = self._clock.now()
                 await self.announcer.announce(item)
+                await self._pacer.still_turn(taken)
             instead = self._instead(item, connection)
             if instead is not None:
                 self._pacer.give_back()
@@ -93,7 +95,7 @@ class Sender:
 
     def _instead(self, item: Item, connection: Connection) -> Disposition | None:
         """What has come to the item while it waited for its turn; None: send it."""
-        if item.over or self.owner is None or not self.owner.may_send(item):
+        if item.over or self.owner is None or not self.owner.may_send(item) or not self._pacer.holds():
             return Release()
         if self._expired(item.request):
             return Expire()

@@ -70,6 +70,13 @@ class TokenBucket:
         again would be sent on top of what it has earned since."""
         self._tokens = min(self._tokens + 1.0, self._capacity)
 
+    def lapse(self) -> None:
+        """A token was taken, and its moment has passed: it is lost."""
+
+    def holds(self, now: float) -> bool:
+        """Only a lease runs out."""
+        return True
+
     def _set(self, rate: float, burst: float) -> None:
         self._rate = rate
         self.burst = burst

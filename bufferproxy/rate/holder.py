@@ -102,6 +102,10 @@ class Lease:
         self._out -= 1
         self._bucket.give_back()
 
+    def lapse(self) -> None:
+        """A token was taken, and its moment has passed: it is lost, and a turn is no shorter for it."""
+        self._out -= 1
+
     def unsent(self) -> None:
         """It could not be sent after all. The turn may be somebody else's by now."""
         self._bucket.give_back()

@@ -33,7 +33,7 @@ async def test_a_crash_at(
     times: Callable[[int, int], int],
     record: Callable[[str, int, History], None],
 ) -> None:
-    crashes = times(1, 100)
+    crashes = times(1, 30 if world.place.kafka else 100)
     retrying = point == "during-retry"
     retry = {"attempts": 5, "first": "300ms", "jitter": "none", "budget": "100%"}
     victim = "proxy" if world.place.kafka and point == "before-acknowledge" else ""

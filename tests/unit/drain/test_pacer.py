@@ -256,3 +256,31 @@ async def test_while_the_breaker_is_open_nobody_goes_and_it_says_why() -> None:
         world.pacer.obey(UNBOUND, 9)
         await world.clock.advance(0)
         assert sorted(world.names()) == ["c", "t"]
+
+
+async def test_a_token_is_lost_to_whoever_comes_for_it_late() -> None:
+    """The process was frozen: what it had let go and what it has earned since would go in one moment."""
+    world = World(rate=1.0, burst=2)
+    async with waiting(*[world.turn(name) for name in "abcd"]):
+        world.clock.shift(2.5)
+        world.limit(1.0, 2)  # two of them are let go, and before they are up
+        world.clock.shift(10.0)
+        await world.clock.advance(0)
+        assert len(world.names()) == 2
+        await world.clock.advance(1.1)
+        assert len(world.names()) == 1
+
+
+async def test_who_awaits_something_with_a_token_waits_for_another_if_that_took_long() -> None:
+    world = World(rate=1.0, burst=1)
+    await world.clock.advance(2.0)
+    assert world.pacer.turns_now()
+    taken = world.clock.now()
+    world.clock.shift(0.005)
+    await world.pacer.still_turn(taken)
+    world.clock.shift(0.1)
+    again = asyncio.ensure_future(world.pacer.still_turn(taken))
+    await world.clock.advance(0.5)
+    assert not again.done()
+    await world.clock.advance(0.6)
+    assert again.done()

@@ -115,6 +115,19 @@ def test_a_token_given_back_uses_nothing_of_the_turn_up() -> None:
     assert told
 
 
+def test_a_token_whose_moment_has_passed_is_lost_and_uses_nothing_of_the_turn_up() -> None:
+    lease = Lease(0.0)
+    lease.change(Share(100.0, 2, 5, 1, turn=1), 100.0, 0.0)
+    assert lease.take(1.0) == 0.0
+    lease.lapse()
+    assert lease.take(1.0) == 0.0
+    lease.lapse()
+    assert lease.take(1.0) > 0.0
+    assert send(lease, 2.0) == 0.0
+    assert lease.over
+    assert not lease.holds(2.0)
+
+
 def test_what_could_not_be_sent_leaves_the_turn_over() -> None:
     lease = Lease(0.0)
     lease.change(Share(10.0, 1, 5, 1, turn=1), 2.0, 0.0)
