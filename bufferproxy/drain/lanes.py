@@ -24,10 +24,10 @@ WEIGHTS = {Priority.HIGH: 16, Priority.NORMAL: 4, Priority.LOW: 1}
 class Item:
     """A fetched request on its way. `due` tells a delayed one from a fresh one; `sent`: it is in flight,
     from the send until what it came to is durable; `timer`: it keeps its place and waits for its time;
-    `until`: when its retry has waited, by `Clock.now`; `over`: it has ended while somebody held it to send
-    it."""
+    `until`: when its retry has waited, by `Clock.now`; `placed`: it was given a turn of its busy key;
+    `over`: it has ended while somebody held it to send it."""
 
-    __slots__ = ("due", "over", "request", "sent", "timer", "until", "window")
+    __slots__ = ("due", "over", "placed", "request", "sent", "timer", "until", "window")
 
     def __init__(self, request: Request, window: Window, *, due: bool = False) -> None:
         self.request = request
@@ -35,6 +35,7 @@ class Item:
         self.due = due
         self.sent = False
         self.over = False
+        self.placed = False
         self.timer: Timer | None = None
         self.until: float | None = None
 

@@ -6,7 +6,6 @@ With an order nothing of its key goes past it, so a full window may have to be r
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +17,10 @@ from bufferproxy.records import Partition
 ASIDE = 1.0
 """Seconds for which a request of a busy key may lie aside in the window; who waits longer goes to the
 tiers."""
+
+
+MANY = 1000
+"""Busy keys at which those are forgotten that are busy no more."""
 
 
 class Ways(NamedTuple):
@@ -39,8 +42,8 @@ class Waits:
         self._ways = ways
         self._clock = clock
         self._key_rate = key_rate or 1.0
-        self._aside: Counter[bytes] = Counter()
-        """Of each busy key, how many lie aside."""
+        self._next: dict[bytes, float] = {}
+        """Of each busy key, by `Clock.now`: the first turn that nobody waits for yet."""
 
     def go_on_with(self, item: Item, tried: Tried, longest: float) -> None:
         """The holder before was between two attempts, and meant to wait; at most `longest` seconds, since the
@@ -70,22 +73,26 @@ class Waits:
         self._ways.crowds(item.partition)
 
     def aside(self, item: Item, seconds: float) -> None:
-        """Others of its key are before it, and others may go past it."""
-        key = item.request.key or b""
-        seconds += self._aside[key] / self._key_rate
+        """Others of its key are before it, and others may go past it. It gets a turn of its key, once: who
+        waits in the tiers is not written again each time that another has the turn."""
+        if not item.placed and not item.due:
+            item.placed = True
+            seconds = self._turn(item.request.key or b"", seconds)
         if seconds < ASIDE:
-            self._aside[key] += 1
-            item.timer = self._clock.call_later(seconds, lambda: self._from_aside(item, key))
+            item.timer = self._clock.call_later(seconds, lambda: self._ways.put_back(item))
         else:
             due_at = int((self._clock.wall() + seconds) * 1000)
             item.request = item.request._replace(due_at=due_at)
             self._ways.postpone(item)
 
-    def _from_aside(self, item: Item, key: bytes) -> None:
-        self._aside[key] -= 1
-        if not self._aside[key]:
-            del self._aside[key]
-        self._ways.put_back(item)
+    def _turn(self, key: bytes, seconds: float) -> float:
+        """Seconds until the next turn of `key` that nobody has, at least `seconds`."""
+        now = self._clock.now()
+        if len(self._next) >= MANY and key not in self._next:
+            self._next = {other: at for other, at in self._next.items() if at > now}
+        at = max(now + seconds, self._next.get(key, now))
+        self._next[key] = at + 1 / self._key_rate
+        return at - now
 
     def __repr__(self) -> str:
-        return f"<Waits {self._aside.total()} lie aside>"
+        return f"<Waits of {len(self._next)} busy keys>"

@@ -41,3 +41,16 @@ async def test_requests_without_a_key_are_not_held_back(drain_world: Make) -> No
         await world.accept(None, *[b"%d" % n for n in range(50)])
         await world.clock.advance(1.0)
     assert len(world.service.done) == 50
+
+
+async def test_what_waits_in_the_tiers_for_its_key_is_written_a_few_times_however_many_wait(
+    drain_world: Make,
+) -> None:
+    world = drain_world("none", key_rate=1.0)
+    async with world.running() as worker:
+        await world.accept(b"busy", *[b"b%d" % n for n in range(60)])
+        await world.clock.advance(120.0)
+        assert (worker.open, len(world.service.done)) == (0, 60)
+        lag = await world.log.lag(world.names.group, (world.names.delayed,))
+        written = sum(one.end for one in lag.values())
+        assert written <= 60 * 4, "a tier for each factor of four of the wait"
