@@ -7,7 +7,7 @@ acceptance 9 s. Reconnects are tried at least every second, so that a broker tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,9 +178,12 @@ class Clients:
             return kind(**{**settings, "kafka_client": client})
         except KafkaConfigurationError as error:
             raise LogUnusable(f"kafka: {error}") from error
-        except (KafkaError, OSError) as error:
+        except Exception as error:
             for each in made:  # a constructor that fails leaves its I/O thread running
-                each.close()
+                with suppress(Exception):  # one that could not be started cannot be ended either
+                    each.close()
+            if not isinstance(error, KafkaError | OSError):
+                raise
             raise LogUnavailable(
                 f"no Kafka broker answers at {self.brokers} ({describe(error)}): "
                 "check `log:` and that the brokers run, and `kafka: security:` if they want TLS or SASL"

@@ -96,12 +96,17 @@ class Producer:
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        self._life = await asyncio.to_thread(self._born)
+        self._life = await asyncio.to_thread(self._born, [])
         self._watching = asyncio.create_task(self._watch())
 
-    def _born(self) -> Life:
+    def _born(self, topics: list[str]) -> Life:
         life = Life(self._clients, self.landed)
         life.alone = self._alone
+        try:
+            life.warm(topics)
+        except BaseException:
+            life.close(0.0)
+            raise
         return life
 
     async def know(self, topics: dict[str, Known]) -> None:
@@ -248,15 +253,17 @@ class Producer:
         closing = asyncio.create_task(asyncio.to_thread(old.close, 0.5))
         while not self._closed:
             try:
-                life = await asyncio.to_thread(self._born)
-                await asyncio.to_thread(life.warm, list(self.topics))
-            except (LogError, KafkaError) as error:
-                logger.warning("no new Kafka producer yet: %s", describe(error))
-                await self.clock.sleep(0.5)
-            else:
-                self._life = life
+                self._life = await asyncio.to_thread(self._born, list(self.topics))
                 break
-        await closing
+            # RuntimeError: no thread is to be had, or the new one's I/O loop has crashed.
+            except (LogError, KafkaError, OSError, RuntimeError) as error:
+                logger.warning("no new Kafka producer yet: %s", describe(error))
+            except Exception:
+                logger.exception("making a Kafka producer met a bug")
+            await self.clock.sleep(0.5)
+        await asyncio.wait([closing])
+        if (failure := closing.exception()) is not None:
+            logger.warning("the former Kafka producer did not close in order: %s", describe(failure))
 
     async def _watch(self) -> None:
         while True:

@@ -66,3 +66,22 @@ def test_what_a_promise_rests_on_cannot_be_changed_by_an_option(name: str) -> No
 
 def test_an_option_that_says_what_holds_anyway_is_taken() -> None:
     Clients("127.0.0.1:1", KafkaOptions(options={"acks": "all", "enable_idempotence": True}))
+
+
+def test_a_client_that_cannot_be_made_for_want_of_a_thread_leaves_nothing_running() -> None:
+    made: list[Client] = []
+
+    class Client:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+            raise RuntimeError("cannot join thread before it is started")
+
+    def kind(*, kafka_client: Any) -> None:
+        made.append(kafka_client())
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError, match="can't start"):
+        Clients("127.0.0.1:1", KafkaOptions())._build(kind, {"kafka_client": Client})
+    assert made[0].closed
