@@ -63,12 +63,15 @@ class Feed:
 
     def _arrive(self, records: Sequence[Record], size: int) -> None:
         self._ready.append((records, size))
-        self._failure = None
+        if isinstance(self._failure, LogUnavailable):
+            self._failure = None
         self._arrived.set()
 
     def fail(self, failure: Exception) -> None:
-        """The next `take` that finds nothing raises this, once."""
-        self._failure = failure
+        """The next `take` that finds nothing raises this, once. A bug is the last word of a thread that is
+        over: neither another failure nor a batch of another thread takes it back."""
+        if self._failure is None or isinstance(self._failure, LogUnavailable):
+            self._failure = failure
         self._arrived.set()
 
     async def take(self) -> Sequence[Record]:
