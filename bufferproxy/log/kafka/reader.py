@@ -156,6 +156,13 @@ class KafkaReader(LogReader):
             revoke.cancel()
         await asyncio.to_thread(self._poller.join, GIVE_UP)
 
+    def fail(self, failure: Exception) -> None:
+        """Whoever waits for records gets this."""
+        self._feed.fail(failure)
+
+    async def abandon(self) -> None:
+        await self.end(abandon=True)
+
     async def end(self, *, abandon: bool = False) -> None:
         if not self.closed:
             self.closed = True

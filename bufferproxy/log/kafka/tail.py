@@ -62,6 +62,10 @@ class KafkaTail(LogTail):
         self._poller.stop(abandon=True)
         await asyncio.to_thread(self._poller.join, GIVE_UP)
 
+    def fail(self, failure: Exception) -> None:
+        """Whoever waits for records gets this."""
+        self._feed.fail(failure)
+
     async def _end(self, *, abandon: bool) -> None:
         self.closed = True
         self._poller.stop(abandon=abandon)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogError, LogUnavailable
@@ -24,91 +24,31 @@ from bufferproxy.records import Partition, Record
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+C = TypeVar("C", bound=KafkaReader | KafkaTail)
 
 Ends = Callable[[Collection[Partition]], Awaitable[Mapping[Partition, int]]]
 """The next offset to be written of each. Raises LogUnavailable."""
 
 
-class WatchedReader(LogReader):
-    """A KafkaReader, and after it another one, should it be stuck. `open_` makes them."""
+class _Watched(ABC, Generic[C]):
+    """A consumer, and after it another one, should it be stuck."""
 
-    def __init__(
-        self, reader: KafkaReader, open_: Callable[[], Awaitable[KafkaReader]], ends: Ends, clock: Clock
-    ) -> None:
-        self.group = reader.group
-        self.inner = reader
+    def __init__(self, inner: C, name: str, ends: Ends, clock: Clock) -> None:
+        self.inner = inner
         self.replaced = 0
-        self._open = open_
+        self._name = name
         self._ends = ends
         self._clock = clock
+        self._bug: Exception | None = None
         self._watching = asyncio.create_task(self._watch())
 
-    async def fetch(self) -> Sequence[Record]:
-        return await self.inner.fetch()
-
-    def after(self, record: Record) -> int:
-        return self.inner.after(record)
-
-    async def commit(
-        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str] = NO_MARKS
-    ) -> Collection[Partition]:
-        return await self.inner.commit(offsets, marks)
-
-    def pause(self, partition: Partition) -> None:
-        self.inner.pause(partition)
-
-    def resume(self, partition: Partition) -> None:
-        self.inner.resume(partition)
-
-    async def close(self) -> None:
-        await _stopped(self._watching)
-        await self.inner.close()
-
-    async def abandon(self) -> None:
-        await _stopped(self._watching)
-        await self.inner.end(abandon=True)
-
-    @property
-    def closed(self) -> bool:
-        return self.inner.closed and self._watching.done()
-
-    def settled(self) -> dict[Partition, int]:
-        return self.inner.settled()
-
-    async def _watch(self) -> None:
-        while True:
-            why = await _until_stuck(self.inner.seen, self._ends, self._clock)
-            logger.error("the Kafka consumer of %s is replaced: %s", self.group, why)
-            self.replaced += 1
-            await self.inner.give_up()
-            await _opened(self._open, self._put, self.group, self._clock)
-
-    def _put(self, reader: KafkaReader) -> None:
-        self.inner = reader
-
-    def __repr__(self) -> str:
-        return f"<WatchedReader {self.replaced} replaced, {self.inner!r}>"
-
-
-class WatchedTail(LogTail):
-    """A KafkaTail, and after it another one that goes on where the last ended. `open_` makes them."""
-
-    def __init__(
-        self,
-        tail: KafkaTail,
-        open_: Callable[[Mapping[Partition, int]], Awaitable[KafkaTail]],
-        ends: Ends,
-        clock: Clock,
-    ) -> None:
-        self.inner = tail
-        self.replaced = 0
-        self._open = open_
-        self._ends = ends
-        self._clock = clock
-        self._watching = asyncio.create_task(self._watch())
+    @abstractmethod
+    def _again(self) -> Awaitable[C]:
+        """Makes another one, in place of `inner`."""
 
     async def fetch(self) -> Sequence[Record]:
+        if self._bug is not None:
+            raise self._bug
         return await self.inner.fetch()
 
     async def close(self) -> None:
@@ -124,19 +64,72 @@ class WatchedTail(LogTail):
         return self.inner.closed and self._watching.done()
 
     async def _watch(self) -> None:
-        while True:
-            why = await _until_stuck(self.inner.seen, self._ends, self._clock)
-            tail = self.inner
-            logger.error("the Kafka consumer that follows %s is replaced: %s", tail.topics, why)
-            self.replaced += 1
-            await tail.give_up()
-            await _opened(partial(self._open, tail.next), self._put, tail.topics, self._clock)
+        try:
+            while True:
+                why = await _until_stuck(self.inner.seen, self._ends, self._clock)
+                logger.error("the Kafka consumer %s is replaced: %s", self._name, why)
+                self.replaced += 1
+                await self.inner.give_up()
+                await _opened(self._again, self._put, self._name, self._clock)
+        except Exception as error:
+            # Nobody replaces it any more, and it may be given up already: who fetches must not wait for it.
+            logger.exception("watching the Kafka consumer %s met a bug", self._name)
+            self._bug = error
+            self.inner.fail(error)
 
-    def _put(self, tail: KafkaTail) -> None:
-        self.inner = tail
+    def _put(self, inner: C) -> None:
+        self.inner = inner
 
     def __repr__(self) -> str:
-        return f"<WatchedTail {self.replaced} replaced, {self.inner!r}>"
+        return f"<{type(self).__name__} {self.replaced} replaced, {self.inner!r}>"
+
+
+class WatchedReader(_Watched[KafkaReader], LogReader):
+    """A KafkaReader that is replaced. `open_` makes them."""
+
+    def __init__(
+        self, reader: KafkaReader, open_: Callable[[], Awaitable[KafkaReader]], ends: Ends, clock: Clock
+    ) -> None:
+        self.group = reader.group
+        self._open = open_
+        super().__init__(reader, f"of {reader.group}", ends, clock)
+
+    def _again(self) -> Awaitable[KafkaReader]:
+        return self._open()
+
+    def after(self, record: Record) -> int:
+        return self.inner.after(record)
+
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], marks: Mapping[Partition, str] = NO_MARKS
+    ) -> Collection[Partition]:
+        return await self.inner.commit(offsets, marks)
+
+    def pause(self, partition: Partition) -> None:
+        self.inner.pause(partition)
+
+    def resume(self, partition: Partition) -> None:
+        self.inner.resume(partition)
+
+    def settled(self) -> dict[Partition, int]:
+        return self.inner.settled()
+
+
+class WatchedTail(_Watched[KafkaTail], LogTail):
+    """A KafkaTail that is replaced by one that goes on where the last ended. `open_` makes them."""
+
+    def __init__(
+        self,
+        tail: KafkaTail,
+        open_: Callable[[Mapping[Partition, int]], Awaitable[KafkaTail]],
+        ends: Ends,
+        clock: Clock,
+    ) -> None:
+        self._open = open_
+        super().__init__(tail, f"that follows {tail.topics}", ends, clock)
+
+    def _again(self) -> Awaitable[KafkaTail]:
+        return self._open(self.inner.next)
 
 
 async def _until_stuck(look: Callable[[], Seen], ends: Ends, clock: Clock) -> str:
@@ -155,7 +148,7 @@ async def _until_stuck(look: Callable[[], Seen], ends: Ends, clock: Clock) -> st
 
 
 async def _opened(
-    open_: Callable[[], Awaitable[T]], put: Callable[[T], None], name: str, clock: Clock
+    open_: Callable[[], Awaitable[C]], put: Callable[[C], None], name: str, clock: Clock
 ) -> None:
     """Makes a new one, until one is made."""
     while True:
@@ -163,7 +156,7 @@ async def _opened(
         try:
             put(await asyncio.shield(opening))
         except LogError as error:
-            logger.warning("no new Kafka consumer of %s yet: %s", name, error)
+            logger.warning("no new Kafka consumer %s yet: %s", name, error)
             await clock.sleep(1.0)
         except asyncio.CancelledError:
             # A consumer that is being made cannot be stopped, only be had and then closed.
