@@ -209,7 +209,7 @@ class LogInspector(ABC):
 
     @abstractmethod
     async def ping(self) -> None:
-        """Returns when the log answers, raises LogUnavailable within 3 s when not."""
+        """Returns when the log answers and can store and deliver; else LogUnavailable within 3 s."""
 
 
 class Log(LogWriter, LogInspector):

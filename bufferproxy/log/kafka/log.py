@@ -108,6 +108,11 @@ class KafkaLog(Log):
                 await asyncio.get_running_loop().run_in_executor(self._pinging, self._topics.ping)
         except TimeoutError:
             raise LogUnavailable(f"Kafka at {self._clients.brokers} did not answer in {PING:g} s") from None
+        # That a broker answers is not enough: the clients that store and deliver are others than this one.
+        polling: list[WatchedTail | WatchedReader] = [*self._tails, *self._readers]
+        for trouble in (self._producer.trouble, *[each.trouble for each in polling]):
+            if trouble:
+                raise LogUnavailable(trouble)
 
     # --- Log ------------------------------------------------------------------------------------------------
 

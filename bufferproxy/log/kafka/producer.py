@@ -113,7 +113,7 @@ class Producer:
         """These may be written to from now on. Raises LogUnavailable."""
         life = self._life
         if life is None:
-            raise LogUnavailable("the producer is being replaced")
+            raise LogUnavailable(self.trouble)
         with ours("asking for the topics' partitions"):
             await asyncio.to_thread(life.warm, list(topics))
         self.topics.update(topics)
@@ -124,7 +124,7 @@ class Producer:
         life = self._life
         refusal = self._refusal(partition, entry, size)
         if refusal is not None or life is None:
-            done(refusal or AppendRefused("Kafka cannot be written to now"))
+            done(refusal or AppendRefused(self.trouble))
             return
         submitted = _Submitted(life, partition, done, size, self.clock.now())
         # In a compact topic a record without headers and value stands for the absence of its key.
@@ -168,9 +168,20 @@ class Producer:
             return AppendRefused(f"{partition.topic} is compact: a record needs a key")
         if self._bytes + size > self._budget:
             return AppendRefused(f"{self._bytes} bytes wait for Kafka's answer: that is the limit")
-        if self._outstanding and self.clock.now() - self._answered_at > STALLED:
-            return AppendRefused(f"Kafka has not answered for {STALLED:g} s")
+        if self._stalled:
+            return AppendRefused(self.trouble)
         return None
+
+    @property
+    def _stalled(self) -> bool:
+        return bool(self._outstanding) and self.clock.now() - self._answered_at > STALLED
+
+    @property
+    def trouble(self) -> str:
+        """Why all appends are refused now; empty when they are not."""
+        if self._life is None:
+            return "the Kafka producer is being replaced"
+        return f"Kafka has not answered for {STALLED:g} s" if self._stalled else ""
 
     # --- answers ----------------------------------------------------------------------------------------
 

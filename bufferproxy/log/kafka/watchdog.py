@@ -36,6 +36,8 @@ class _Watched(ABC, Generic[C]):
     def __init__(self, inner: C, name: str, ends: Ends, clock: Clock) -> None:
         self.inner = inner
         self.replaced = 0
+        self.trouble = ""
+        """Why nothing comes, from the beginning of a replacement until there is another one."""
         self._name = name
         self._ends = ends
         self._clock = clock
@@ -52,12 +54,17 @@ class _Watched(ABC, Generic[C]):
         return await self.inner.fetch()
 
     async def close(self) -> None:
-        await _stopped(self._watching)
+        await self._stop()
         await self.inner.close()
 
     async def abandon(self) -> None:
-        await _stopped(self._watching)
+        await self._stop()
         await self.inner.abandon()
+
+    async def _stop(self) -> None:
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+        self.trouble = ""
 
     @property
     def closed(self) -> bool:
@@ -69,6 +76,7 @@ class _Watched(ABC, Generic[C]):
                 why = await _until_stuck(self.inner.seen, self._ends, self._clock)
                 logger.error("the Kafka consumer %s is replaced: %s", self._name, why)
                 self.replaced += 1
+                self.trouble = f"the Kafka consumer {self._name} is being replaced: {why}"
                 await self.inner.give_up()
                 await _opened(self._again, self._put, self._name, self._clock)
         except Exception as error:
@@ -79,6 +87,7 @@ class _Watched(ABC, Generic[C]):
 
     def _put(self, inner: C) -> None:
         self.inner = inner
+        self.trouble = ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.replaced} replaced, {self.inner!r}>"
@@ -165,8 +174,3 @@ async def _opened(
             raise
         else:
             return
-
-
-async def _stopped(watching: asyncio.Task[None]) -> None:
-    watching.cancel()
-    await asyncio.wait([watching])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from bufferproxy.clock import SystemClock
-from bufferproxy.errors import LogUnusable
+from bufferproxy.errors import LogUnavailable, LogUnusable
 from bufferproxy.log.kafka.log import KafkaLog
 from bufferproxy.log.kafka.options import Clients, KafkaOptions
 from bufferproxy.records import Partition, Position
@@ -25,6 +25,8 @@ class Topics:
 
 
 class Producer:
+    trouble = ""
+
     async def close(self) -> None: ...
 
 
@@ -41,9 +43,32 @@ class Sight:
     def close(self) -> None: ...
 
 
-async def test_many_who_read_answers_do_not_make_the_log_seem_lost() -> None:
+class Consumer:
+    trouble = ""
+
+    async def close(self) -> None: ...
+
+
+def opened(producer: Producer) -> KafkaLog:
     clients = Clients("127.0.0.1:1", KafkaOptions())
-    log = KafkaLog(clients, cast("Any", Producer()), cast("Any", Topics()), SystemClock())
+    return KafkaLog(clients, cast("Any", producer), cast("Any", Topics()), SystemClock())
+
+
+async def test_a_broker_that_answers_does_not_hide_that_a_client_of_it_is_in_trouble() -> None:
+    producer, reader, tail = Producer(), Consumer(), Consumer()
+    log = opened(producer)
+    log._readers, log._tails = [cast("Any", reader)], [cast("Any", tail)]
+    for each in (producer, reader, tail):
+        await log.ping()
+        each.trouble = "it is being replaced"
+        with pytest.raises(LogUnavailable, match="it is being replaced"):
+            await log.ping()
+        each.trouble = ""
+    await log.close()
+
+
+async def test_many_who_read_answers_do_not_make_the_log_seem_lost() -> None:
+    log = opened(Producer())
     sight = Sight()
     log._sight = cast("Any", sight)
     reading = [asyncio.create_task(log.read(Position(Partition("t", 0), 0), 1)) for _ in range(100)]

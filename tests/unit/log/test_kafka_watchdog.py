@@ -84,7 +84,9 @@ async def test_who_fetches_is_told_of_a_bug_that_ended_the_watch(watched: Callab
         with pytest.raises(ValueError, match="a bug"):
             async with asyncio.timeout(1):
                 await watching.fetch()
+    assert watching.trouble, "as long as nobody closes it"
     await watching.close()
+    assert not watching.trouble
 
 
 @either
@@ -116,11 +118,14 @@ async def test_one_that_is_stuck_is_replaced_when_kafka_is_back(watched: Callabl
 
     clock = FakeClock()
     watching = watched(first, again, clock)
+    assert not watching.trouble
     await until_replaced(clock)
     assert first.closed
+    assert "is being replaced: nothing came of 1 records" in watching.trouble
     with pytest.raises(LogUnavailable):
         await watching.fetch()
     away = False
     await clock.advance(1.0)
     assert cast("Any", watching).inner is second
+    assert not watching.trouble
     await watching.close()
