@@ -48,12 +48,13 @@ async def open_kafka(brokers: str, clock: Clock, options: KafkaOptions | None = 
         if instance is not None:
             stack.callback(instance.close)
         clients = Clients(brokers, options)
-        admin = await asyncio.to_thread(clients.admin)
-        stack.push_async_callback(asyncio.to_thread, admin.close)
+        topics = Topics(clients.admin, options.replication)
+        stack.push_async_callback(asyncio.to_thread, topics.close)
+        await asyncio.to_thread(topics.connect)
         producer = Producer(clients, clock)
         await producer.open()
         stack.pop_all()
-    return KafkaLog(clients, producer, Topics(admin, options.replication), clock, instance)
+    return KafkaLog(clients, producer, topics, clock, instance)
 
 
 class KafkaLog(Log):

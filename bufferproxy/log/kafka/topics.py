@@ -2,32 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from bufferproxy.errors import LogUnusable
+from bufferproxy.errors import LogError, LogUnavailable, LogUnusable
 from bufferproxy.log.contract import Lag, Topic
 from bufferproxy.log.kafka.options import ours
 from bufferproxy.log.kafka.terms import Found, differences, settings_of
 from bufferproxy.records import Partition
 
+logger = logging.getLogger(__name__)
+
 
 class Topics:
-    """On one admin client, which may be used from several threads."""
+    """On one admin client, which may be used from several threads. `make` makes it, and another one after its
+    I/O loop has crashed: that one answers nothing any more."""
 
-    def __init__(self, admin: Any, replication: int) -> None:
-        self._admin = admin
+    def __init__(self, make: Callable[[], Any], replication: int) -> None:
+        self._make = make
         self._replication = replication
+        self._made: Any = None
+        self._making = threading.Lock()
+        self._closed = False
+
+    def connect(self) -> None:
+        """Raises LogUnavailable."""
+        with self._asking("connecting"):
+            pass
+
+    @property
+    def _admin(self) -> Any:
+        with self._making:
+            if self._closed:
+                raise LogUnavailable("closed")
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        with ours(doing):
+            admin = self._admin
+            try:
+                yield
+            except Exception as error:
+                if not isinstance(error, KafkaError | LogError):  # the crash of its loop, whatever that was
+                    self._forget(admin)
+                raise
+
+    def _forget(self, admin: Any) -> None:
+        with self._making:
+            if admin is not self._made:  # another thread was faster
+                return
+            self._made = None
+        try:
+            admin.close()
+        except Exception:
+            logger.exception("an admin client did not close in order")
 
     # --- make and describe ----------------------------------------------------------------------------------
 
     def ensure(self, topics: Sequence[Topic], *, create: bool) -> dict[str, int]:
         """Makes what is missing. Returns how many partitions each has. Raises LogUnusable, LogUnavailable."""
-        with ours("looking at topics"):
+        with self._asking("looking at topics"):
             found = self.partitions([topic.name for topic in topics])
             missing = [topic for topic in topics if topic.name not in found]
             if not missing:
@@ -64,7 +108,7 @@ class Topics:
 
     def found(self, topics: Sequence[Topic]) -> dict[str, Found]:
         """Those that exist, as they are. Raises LogUnavailable."""
-        with ours("describing topics"):
+        with self._asking("describing topics"):
             described = self._admin.describe_topics([topic.name for topic in topics])
             partitions = {t["name"]: t["partitions"] for t in described if t["error_code"] == 0}
             resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in partitions]
@@ -94,7 +138,7 @@ class Topics:
 
     def lag(self, group: str, names: Sequence[str]) -> dict[Partition, Lag]:
         """As LogInspector.lag."""
-        with ours("measuring the lag"):
+        with self._asking("measuring the lag"):
             places = [
                 TopicPartition(name, number)
                 for name, count in self.partitions(names).items()
@@ -122,7 +166,7 @@ class Topics:
         """The next offset to be written of each."""
         if not partitions:
             return {}
-        with ours("asking for ends"):
+        with self._asking("asking for ends"):
             places = {TopicPartition(*partition): OffsetSpec.LATEST for partition in partitions}
             found = self._admin.list_partition_offsets(places)
         return {Partition(*place): at.offset for place, at in found.items()}
@@ -139,7 +183,7 @@ class Topics:
         return sizes
 
     def ping(self) -> None:
-        with ours("asking for the brokers"):
+        with self._asking("asking for the brokers"):
             self._admin.describe_cluster()
 
     # --- trim -----------------------------------------------------------------------------------------------
@@ -147,8 +191,12 @@ class Topics:
     def trim(self, settled: Mapping[Partition, int]) -> None:
         """Deletes the records below these offsets."""
         if settled:
-            with ours("deleting settled records"):
+            with self._asking("deleting settled records"):
                 self._admin.delete_records({TopicPartition(*p): offset for p, offset in settled.items()})
 
     def close(self) -> None:
-        self._admin.close()
+        with self._making:
+            self._closed = True
+            admin = self._made
+        if admin is not None:
+            self._forget(admin)

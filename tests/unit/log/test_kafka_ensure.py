@@ -28,6 +28,6 @@ class LateBroker:
 
 def test_what_was_made_has_the_partitions_it_was_made_with_whichever_broker_is_asked() -> None:
     admin = LateBroker()
-    found = Topics(admin, 3).ensure([Topic("old", 5, Keep()), Topic("new", 7, Keep())], create=True)
+    found = Topics(lambda: admin, 3).ensure([Topic("old", 5, Keep()), Topic("new", 7, Keep())], create=True)
     assert admin.made == ["new"]
     assert found == {"old": 3, "new": 7}
