@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.structs import OffsetAndMetadata
 
 from bufferproxy.clock import SystemClock
 from bufferproxy.errors import LogUnavailable
@@ -260,6 +261,34 @@ async def test_a_join_that_takes_longer_than_a_poll_is_finished(
     await answered.wait()
     await log.reader(topic, [topic], other)
     await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])
+
+
+async def test_what_came_after_kafka_lost_records_is_delivered_and_not_deleted(
+    log: KafkaLog, kafka_broker: Broker, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when the only disk of a partition is replaced: the group has committed what is no longer there."""
+    partition = Partition(topic, 0)
+    await log.append(partition, Entry(None, b"after", ()))
+    await asyncio.to_thread(commit_beyond, kafka_broker.bootstrap, topic, partition, 1000)
+    assert (await log.lag(topic, [topic]))[partition].records == 1, "it is not settled"
+    holding = Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    await log.trim()
+    (record,) = await reader.fetch()
+    assert record.value == b"after"
+    assert f"{topic} 0: {topic} has committed 1000, and Kafka holds records up to 1" in caplog.text
+    refused = await reader.commit({partition: (holding.leases[partition].epoch, reader.after(record))})
+    assert not refused
+    lag = (await log.lag(topic, [topic]))[partition]
+    assert (lag.start, lag.committed, lag.end) == (0, 1, 1), "nothing was trimmed, and the commit went back"
+
+
+def commit_beyond(bootstrap: str, group: str, partition: Partition, offset: int) -> None:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    consumer.assign([TopicPartition(*partition)])
+    consumer.commit({TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)})
+    consumer.close()
 
 
 async def test_a_reader_that_is_stuck_is_replaced(

@@ -11,6 +11,7 @@ feed.py       records from an I/O thread to the loop, bounded
 pump.py       fetches, on the I/O thread of a consumer
 poller.py     the thread that polls a consumer, for its group's sake
 reader.py     a member of a group: leases, commits, pause; assignor.py says who gets what
+leases.py     where they begin
 watchdog.py   a reader that is replaced when it is stuck; watch.py decides that
 tail.py       partitions without a group
 topics.py     make, describe, trim, measure

@@ -44,6 +44,10 @@ class Poller(threading.Thread):
         self._stopping.set()
         self._feed.close()
 
+    def stops_within(self, seconds: float) -> bool:
+        """On this thread: waits so long, and returns at once whether it is told to stop."""
+        return self._stopping.wait(seconds)
+
     def positions(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The next offset to be fetched of each that is assigned and has one. Asks nobody."""
         found = {}

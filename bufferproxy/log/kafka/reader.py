@@ -29,6 +29,7 @@ from bufferproxy.log.kafka.assignor import CooperativeRanges
 from bufferproxy.log.kafka.client import Client
 from bufferproxy.log.kafka.commits import Commits
 from bufferproxy.log.kafka.feed import Feed
+from bufferproxy.log.kafka.leases import beginnings
 from bufferproxy.log.kafka.options import Clients, ours
 from bufferproxy.log.kafka.poller import Poller
 from bufferproxy.log.kafka.watch import Seen
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 GIVE_UP = 5.0
 """Seconds that the threads of a stuck reader are given to end."""
-ASK = 5.0
-"""Seconds that the questions at the beginning of a lease may take."""
 
 
 class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
@@ -202,11 +201,7 @@ class KafkaReader(LogReader):
         if not fresh:
             return
         with ours("asking for committed offsets"):
-            starts = self._consumer.beginning_offsets(fresh, timeout_ms=ASK * 1000)
-            leases = {}
-            for place in fresh:
-                committed = self._consumer.committed(place, metadata=True, timeout_ms=ASK * 1000)
-                leases[place] = _lease(self._epoch, committed, starts[place])
+            leases = beginnings(self._consumer, self.group, fresh, self._epoch, self._poller.stops_within)
             for place, lease in leases.items():
                 self._consumer.seek(place, lease.committed)
         self._fresh.difference_update(fresh)
@@ -279,14 +274,6 @@ class KafkaReader(LogReader):
         for partition in partitions:
             self._leases.pop(partition, None)
             self._paused.discard(partition)
-
-
-def _lease(epoch: int, committed: Any, start: int) -> Lease:
-    """`committed` is None, or has an offset and metadata. It may have expired, or records been deleted: the
-    first kept one is a floor."""
-    if committed is None or committed.offset < start:
-        return Lease(epoch, start)
-    return Lease(epoch, committed.offset, committed.metadata or "")
 
 
 def _finish_every_join(coordinator: Any) -> None:

@@ -146,15 +146,16 @@ class Topics:
             ]
             if not places:
                 return {}
+            # Before the ends: so a commit beyond one is of records that Kafka has lost, as in reader.py.
+            committed = self._admin.list_group_offsets({group: places}).get(group, {})
             starts = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
             ends = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
-            committed = self._admin.list_group_offsets({group: places}).get(group, {})
             sizes = self._sizes({place.topic for place in places})
         lags = {}
         for place in places:
             start, end = starts[place].offset, ends[place].offset
             found = committed.get(place)
-            at = min(max(start, found.offset if found is not None else -1), end)
+            at = found.offset if found is not None and start <= found.offset <= end else start
             # Of the bytes on disk, the share that is not settled: batches differ, so it is an estimate.
             share = (end - at) / (end - start) if end > start else 0.0
             lag = Lag(start, at, end, end - at, int(sizes.get(place, 0) * share))
