@@ -68,6 +68,7 @@ class KafkaReader(LogReader):
         self._feed = Feed()
         self._paused: set[Partition] = set()
         self._leases: dict[Partition, Lease] = {}
+        self._leaving: set[Partition] = set()
         self._revokes: set[asyncio.Task[None]] = set()
         self.closed = False
         self._assigning = threading.Lock()
@@ -179,7 +180,10 @@ class KafkaReader(LogReader):
     def seen(self) -> Seen:
         """For the watchdog. Asks neither the broker nor the I/O thread."""
         coordinator = self._consumer._coordinator
-        reading = self._poller.positions(self._leases.keys() - self._paused)
+        # What has no position is not read either, though it should be: unless it is being given away.
+        held = self._leases.keys() - self._paused - self._leaving
+        reading = {partition: self._commits.done(partition) for partition in held}
+        reading.update(self._poller.positions(held))
         return Seen(coordinator.stable(), coordinator._heartbeat_enabled, self._feed.empty, reading)
 
     def __repr__(self) -> str:
@@ -245,6 +249,7 @@ class KafkaReader(LogReader):
 
     async def _revoke(self, partitions: set[Partition]) -> None:
         self._feed.drop(partitions)
+        self._leaving |= partitions
         held = partitions & self._leases.keys()
         try:
             # Below the session, within which a member must not be silent; heartbeats go on meanwhile.
@@ -274,6 +279,7 @@ class KafkaReader(LogReader):
         for partition in partitions:
             self._leases.pop(partition, None)
             self._paused.discard(partition)
+            self._leaving.discard(partition)
 
 
 def _finish_every_join(coordinator: Any) -> None:

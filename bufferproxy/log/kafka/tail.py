@@ -47,7 +47,8 @@ class KafkaTail(LogTail):
             stable=True,
             beating=True,
             served=self._feed.empty,
-            reading=self._poller.positions(self.next),
+            # What has no position is not read either, though it should be.
+            reading={**self.next, **self._poller.positions(self.next)},
         )
 
     async def close(self) -> None:
