@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 JOIN = 1.0
 """Seconds that one poll waits for a join of the group: one that ends between two polls is made again."""
+
+END = 8.0
+"""Seconds that the thread is given to end: a question under way takes up to 5, leaving the group up to 2."""
 
 
 class Poller(threading.Thread):
@@ -43,6 +47,13 @@ class Poller(threading.Thread):
         self.pump.stopped = True
         self._stopping.set()
         self._feed.close()
+
+    async def ended(self) -> None:
+        """On the loop, after `stop`. Waits a while: this thread hangs when the I/O thread does, and neither
+        keeps the process from ending."""
+        await asyncio.to_thread(self.join, END)
+        if self.is_alive():
+            logger.warning("a consumer did not close within %g s, and is left alone", END)
 
     def stops_within(self, seconds: float) -> bool:
         """On this thread: waits so long, and returns at once whether it is told to stop."""

@@ -170,7 +170,7 @@ class KafkaReader(LogReader):
             for revoke in self._revokes:
                 revoke.cancel()
         # By the poll thread: it may be in the middle of a rebalance, and closes the consumer afterwards.
-        await asyncio.to_thread(self._poller.join)
+        await self._poller.ended()
         self._leases.clear()
 
     def settled(self) -> dict[Partition, int]:

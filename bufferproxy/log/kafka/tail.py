@@ -70,7 +70,7 @@ class KafkaTail(LogTail):
     async def _end(self, *, abandon: bool) -> None:
         self.closed = True
         self._poller.stop(abandon=abandon)
-        await asyncio.to_thread(self._poller.join)
+        await self._poller.ended()
 
     def __repr__(self) -> str:
         return f"<KafkaTail {self.topics} {self._feed!r}>"

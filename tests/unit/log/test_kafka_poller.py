@@ -10,12 +10,17 @@ from kafka.future import Future
 from kafka.net.selector import NetworkSelector
 
 from bufferproxy.log.kafka import feed as feed_module
+from bufferproxy.log.kafka import poller as poller_module
 from bufferproxy.log.kafka.feed import Feed
+from bufferproxy.log.kafka.options import Clients, KafkaOptions
 from bufferproxy.log.kafka.poller import Poller
+from bufferproxy.log.kafka.reader import KafkaReader
+from bufferproxy.log.kafka.tail import KafkaTail
 from bufferproxy.records import Partition, Record
+from bufferproxy.testing.log_world import Holding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 
 def fetched(offset: int) -> Record:
@@ -108,6 +113,43 @@ async def test_a_poll_thread_that_meets_a_bug_does_not_die_in_silence(consumer: 
             await feed.take()
     await stopped(poller)
     assert consumer.closed.is_set()
+
+
+async def opened_reader(consumer: Consumer) -> KafkaReader:
+    reader = KafkaReader(Clients("127.0.0.1:1", KafkaOptions()), "g", ["t"], Holding())
+    reader._poller = Poller(consumer, reader._feed)
+    reader._poller.start()
+    return reader
+
+
+async def opened_tail(consumer: Consumer) -> KafkaTail:
+    return KafkaTail(consumer, {})
+
+
+@pytest.mark.parametrize("opened", [opened_reader, opened_tail])
+async def test_a_consumer_that_hangs_does_not_hold_up_the_end(
+    opened: Callable[[Consumer], Awaitable[KafkaReader | KafkaTail]],
+    consumer: Consumer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(poller_module, "END", 0.05)
+    polling, answers = threading.Event(), threading.Event()
+
+    def poll(*, timeout_ms: int) -> None:
+        polling.set()
+        answers.wait()
+
+    monkeypatch.setattr(consumer, "poll", poll)
+    hanging = await opened(consumer)
+    await asyncio.to_thread(polling.wait)
+    ending = asyncio.create_task(hanging.close())
+    await asyncio.wait([ending], timeout=5)
+    ended = ending.done()
+    answers.set()
+    await ending
+    assert ended
+    assert "a consumer did not close within 0.05 s" in caplog.text
 
 
 async def test_fetching_that_meets_a_bug_does_not_end_in_silence(consumer: Consumer) -> None:
