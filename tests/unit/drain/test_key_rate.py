@@ -53,4 +53,4 @@ async def test_what_waits_in_the_tiers_for_its_key_is_written_a_few_times_howeve
         assert (worker.open, len(world.service.done)) == (0, 60)
         lag = await world.log.lag(world.names.group, (world.names.delayed,))
         written = sum(one.end for one in lag.values())
-        assert written <= 60 * 4, "a tier for each factor of four of the wait"
+        assert written <= 60 * 6, "a hop for each factor of four of the wait"
