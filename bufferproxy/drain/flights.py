@@ -46,6 +46,14 @@ class Flights:
             if self._waiting:
                 self._landed.set()
 
+    def highest(self) -> dict[Partition, int]:
+        """The highest offset in flight of each partition that has any."""
+        found: dict[Partition, int] = {}
+        for item in self._flying.values():
+            partition, offset = item.request.position
+            found[partition] = max(offset, found.get(partition, -1))
+        return found
+
     async def wait_landed(self, partitions: Collection[Partition], seconds: float) -> None:
         """Until nothing of `partitions` is in flight or being settled, or `seconds` are over."""
         self._waiting += 1

@@ -74,12 +74,13 @@ class Holding:
         if partition in self._windows:
             self._moved.add(partition)
 
-    def release(self, partitions: Collection[Partition]) -> None:
-        """They are let go in order: what is open was begun by nobody."""
+    def release(self, partitions: Collection[Partition], flying: Mapping[Partition, int]) -> None:
+        """They are let go in order. `flying`: the highest offset that is still in flight, where there is
+        one."""
         for partition in partitions:
             window = self._windows.get(partition)
             if window is not None:
-                window.starts = 0
+                window.let_go(flying.get(partition, -1))
                 self._moved.add(partition)
 
     def tried(self, request: Request, window: Window) -> None:

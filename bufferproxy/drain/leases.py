@@ -58,7 +58,7 @@ class Leases:
         self._leaving.update(partitions)
         self._follower.forget(partitions)
         await self._flights.wait_landed(partitions, HAND_OVER)
-        self._holding.release(partitions)
+        self._holding.release(partitions, self._flights.highest())
         if self.committer is not None:
             await self.committer.commit(partitions)
         self.lost(partitions)

@@ -27,6 +27,7 @@ class Window:
         "begun",
         "committable",
         "epoch",
+        "inherited",
         "least_starts",
         "size",
         "starts",
@@ -42,6 +43,8 @@ class Window:
         self.least_starts = 1
         """What progress sets `starts` back to."""
         _, self.begun, done, tried = marks or Marks()
+        self.inherited = self.begun
+        """How far the holder before had begun to send."""
         self._done = deque(done)
         """Runs that the holder before had done, beyond what was begun here."""
         self.tried = {one.offset: one for one in tried}
@@ -83,6 +86,12 @@ class Window:
         while self._done and self._done[0][1] <= offset:
             self._done.popleft()
         return bool(self._done) and self._done[0][0] <= offset
+
+    def let_go(self, flying: int) -> None:
+        """In order: nobody's end is to be counted. What was about to be sent was not: begun is what is
+        still on its way (`flying`: the highest offset, -1 for none), and what was before us."""
+        self.starts = 0
+        self.begun = max(self.committable, self.inherited, flying + 1)
 
     def sends(self, offset: int) -> None:
         """A send of this one begins now."""

@@ -117,7 +117,7 @@ class Worker:
         self._stopping = True
         self._sender.owner = None
         await self._flights.wait_landed(set(self._holding), grace)
-        self._holding.release(set(self._holding))
+        self._holding.release(set(self._holding), self._flights.highest())
         if self.leases.committer is not None:
             await self.leases.committer.commit()
 

@@ -129,3 +129,35 @@ async def test_sent_at_most_once_a_crash_ends_what_was_on_its_way(drain_world: M
     assert (b"poison", "interrupted") in letters
     assert {reason for _, reason in letters} == {"interrupted"}
     assert {body for body, _ in letters} | set(world.service.done) == {b"a", b"poison", b"b", b"c"}
+
+
+async def test_sent_at_most_once_a_stop_in_order_ends_nothing_that_waits_for_its_turn(
+    drain_world: Make,
+) -> None:
+    """It was announced, and never sent."""
+    world = drain_world("none", at_most_once=True, rate=1.0)
+    async with world.running() as worker:
+        await world.accept(None, *[b"%d" % n for n in range(10)])
+        await world.clock.advance(3.5)
+        await worker.stop(1.0)
+    assert 0 < len(world.service.sent) < 10
+    async with world.running():
+        await world.clock.advance(20.0)
+    assert sorted(world.service.done) == sorted(b"%d" % n for n in range(10))
+    assert await world.letters() == []
+
+
+async def test_sent_at_most_once_a_stop_in_order_ends_what_is_still_on_its_way(drain_world: Make) -> None:
+    world = drain_world("none", at_most_once=True)
+    async with world.running() as worker:
+        await world.accept(None, b"a")
+        world.service.talks.clear()
+        await world.accept(None, b"b")
+        await world.clock.advance(1.0)
+        await worker.stop(0.05)
+    world.service.talks.set()
+    async with world.running():
+        await world.accept(None, b"c")
+        await world.clock.advance(5.0)
+    assert (b"b", "interrupted") in await world.letters()
+    assert world.service.done[-1:] == [b"c"]
