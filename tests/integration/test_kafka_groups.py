@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import NodeNotReadyError
 from kafka.structs import OffsetAndMetadata
 
 from bufferproxy.clock import SystemClock
@@ -289,6 +290,33 @@ def commit_beyond(bootstrap: str, group: str, partition: Partition, offset: int)
     consumer.assign([TopicPartition(*partition)])
     consumer.commit({TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)})
     consumer.close()
+
+
+async def test_who_is_cut_off_from_the_coordinator_lets_go_before_others_have_its_partitions(
+    log: KafkaLog, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can read all there is still. Nobody tells it, for that is what it is cut off from."""
+    holding, other = Holding(), Holding()
+    reader = await log.reader(topic, [topic], holding)
+    await holding.until(lambda: len(holding.leases) == PARTITIONS)
+    coordinator = reader.inner._consumer._coordinator
+    send = coordinator._manager.send
+
+    async def unanswered() -> None:
+        await coordinator._net.sleep(1.0)
+        raise NodeNotReadyError("cut off")
+
+    def sending(request: Any, **settings: Any) -> Any:
+        if type(request).__name__ in {"HeartbeatRequest", "JoinGroupRequest", "OffsetCommitRequest"}:
+            return coordinator._manager.call_soon(unanswered)
+        return send(request, **settings)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(coordinator._manager, "send", sending)
+        await log.reader(topic, [topic], other)
+        await other.until(lambda: len(other.leases) == PARTITIONS)
+        assert holding.leases == {}
+    await asyncio.gather(*[h.until(lambda h=h: len(h.leases) == PARTITIONS // 2) for h in (holding, other)])
 
 
 async def test_a_reader_that_is_stuck_is_replaced(

@@ -30,6 +30,7 @@ from bufferproxy.log.kafka.client import Client
 from bufferproxy.log.kafka.commits import Commits
 from bufferproxy.log.kafka.feed import Feed
 from bufferproxy.log.kafka.leases import beginnings
+from bufferproxy.log.kafka.membership import Membership
 from bufferproxy.log.kafka.options import Clients, ours
 from bufferproxy.log.kafka.poller import Poller
 from bufferproxy.log.kafka.watch import Seen
@@ -37,6 +38,8 @@ from bufferproxy.records import Partition, Record
 
 logger = logging.getLogger(__name__)
 
+DOUBT_EVERY = 0.5
+"""Seconds between two looks at whether this is still a member."""
 GIVE_UP = 5.0
 """Seconds that the threads of a stuck reader are given to end."""
 
@@ -70,6 +73,7 @@ class KafkaReader(LogReader):
         self._leases: dict[Partition, Lease] = {}
         self._leaving: set[Partition] = set()
         self._revokes: set[asyncio.Task[None]] = set()
+        self._doubting: asyncio.Task[None] | None = None
         self.closed = False
         self._assigning = threading.Lock()
         """Between an assignment, which pauses, and the begin of a lease, which resumes."""
@@ -84,6 +88,7 @@ class KafkaReader(LogReader):
     ) -> KafkaReader:
         reader = cls(clients, group, topics, listener)
         await asyncio.to_thread(reader._join)
+        reader._doubting = asyncio.create_task(reader._doubt())
         return reader
 
     def _join(self) -> None:
@@ -93,6 +98,7 @@ class KafkaReader(LogReader):
             partition_assignment_strategy=[CooperativeRanges(lambda: tuple(self._owned))],
         )
         _finish_every_join(self._consumer._coordinator)
+        self._membership = Membership(self._consumer, self._clients.session)
         self._commits = Commits(self._consumer, self._leases)
         self._poller = Poller(self._consumer, self._feed, between=self._begin_leases)
         with ours("joining the group"):
@@ -152,6 +158,7 @@ class KafkaReader(LogReader):
         self._leases.clear()
         self._listener.lost(held)
         self._poller.stop()
+        self._stop_doubting()
         for revoke in self._revokes:
             revoke.cancel()
         await asyncio.to_thread(self._poller.join, GIVE_UP)
@@ -167,6 +174,7 @@ class KafkaReader(LogReader):
         if not self.closed:
             self.closed = True
             self._poller.stop(abandon=abandon)
+            self._stop_doubting()
             for revoke in self._revokes:
                 revoke.cancel()
         # By the poll thread: it may be in the middle of a rebalance, and closes the consumer afterwards.
@@ -274,6 +282,18 @@ class KafkaReader(LogReader):
         self._forget(partitions)
         if held and not self.closed:
             self._listener.lost(held)
+
+    async def _doubt(self) -> None:
+        while True:
+            await asyncio.sleep(DOUBT_EVERY)
+            if self._leases and self._membership.doubtful:
+                logger.error("%s: the coordinator does not answer: its partitions are let go", self.group)
+                self._lose(set(self._leases))
+                self._membership.resign()
+
+    def _stop_doubting(self) -> None:
+        if self._doubting is not None:
+            self._doubting.cancel()
 
     def _forget(self, partitions: set[Partition]) -> None:
         for partition in partitions:
