@@ -34,6 +34,11 @@ NEAR = 1.0
 by the service, or not trusted any more."""
 
 
+AHEAD = 2.0
+"""Seconds before its token at which a connection is made, where tokens are rare. One that is older than four
+seconds is not trusted (`http1/pool.py`): who has to make another one then has lost its turn."""
+
+
 class Bucket(Protocol):
     """Where the tokens come from: a TokenBucket, or with other replicas a Lease."""
 
@@ -43,6 +48,8 @@ class Bucket(Protocol):
     def rate_at(self, now: float) -> float: ...
 
     def take(self, now: float) -> float: ...
+
+    def ahead(self, now: float) -> float: ...
 
     def sent(self) -> None: ...
 
@@ -209,8 +216,11 @@ class Pacer:
         if self.busy >= self.concurrency:
             self.crowded += 1
             return math.inf, regime.concurrency_reason
-        if self._near and self._near >= self._bucket.rate * NEAR:
+        rate = self._bucket.rate
+        if self._near and self._near >= rate * NEAR:
             return math.inf, regime.rate_reason
+        if rate < 1 / AHEAD and AHEAD < (ahead := self._bucket.ahead(now)) < math.inf:
+            return ahead - AHEAD, regime.rate_reason
         wait = self._rest.wait(now)
         if wait <= 0.0:
             self._near += 1

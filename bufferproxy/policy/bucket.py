@@ -58,6 +58,14 @@ class TokenBucket:
             return 0.0
         return (1.0 - self._tokens) / self._fill if self._fill else math.inf
 
+    def ahead(self, now: float) -> float:
+        """Seconds until there is a token, which stays."""
+        if self._rate == math.inf:
+            return 0.0
+        self._earn(now)
+        missing = max(0.0, 1.0 - self._tokens)
+        return missing / self._fill if self._fill else math.inf
+
     def sent(self) -> None:
         """What a token was taken for is sent now: nothing more to count here."""
 

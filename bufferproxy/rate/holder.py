@@ -90,6 +90,9 @@ class Lease:
             return math.inf
         return wait
 
+    def ahead(self, now: float) -> float:
+        return self._bucket.ahead(now) if self.holds(now) else math.inf
+
     def sent(self) -> None:
         """What a token was taken for is sent now."""
         self._out -= 1

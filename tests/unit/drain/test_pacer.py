@@ -284,3 +284,13 @@ async def test_who_awaits_something_with_a_token_waits_for_another_if_that_took_
     assert not again.done()
     await world.clock.advance(0.6)
     assert again.done()
+
+
+async def test_where_tokens_are_rare_nobody_connects_long_before_its_own() -> None:
+    """Its connection would be too old by then, and others would have its turn."""
+    world = World(rate=0.1)
+    async with waiting(world.connect("c")):
+        await world.clock.advance(7.9)
+        assert world.names() == ""
+        await world.clock.advance(0.5)
+        assert world.names() == "c"
