@@ -29,6 +29,8 @@ def pairs(where: list[str] | None) -> dict[str, str]:
             raise UsageError(f"--where {pair}: write K=V, where K is one of {', '.join(KEYS)}")
         if key in found:
             raise UsageError(f"--where {pair}: {key} is there twice")
+        if not value:
+            raise UsageError(f"--where {pair} is empty: say which {key}, or leave it out")
         found[key] = value
     return found
 

@@ -16,7 +16,8 @@ _STATUS = re.compile("[1-5]([0-9]{2}|xx)")
 
 class Selection(NamedTuple):
     """All of what is set must hold. `status`: from, to (both included); `path`: whole segments from the
-    start, `/orders` is also `/orders/7` and not `/orders2`; `since`: died then or later, ms since the epoch.
+    start, `/orders` is also `/orders/7` and not `/orders2`, and "" is every path; `since`: died then or
+    later, ms since the epoch.
     """
 
     ids: tuple[str, ...] | None = None
@@ -35,11 +36,14 @@ def selection(where: Mapping[str, str], now: float) -> Selection:
     unknown = [key for key in where if key not in KEYS]
     if unknown:
         raise ValueError(f"{unknown[0]!r} cannot be asked for: take one of {', '.join(KEYS)}")
+    for name, value in where.items():
+        if not value:  # often a variable that is not set, and a purge must not take it for "any"
+            raise ValueError(f"{name}= is empty: say which {name}, or leave it out")
     status, path, key, since = (where.get(name) for name in ("status", "path", "key", "since"))
     return Selection(
         reason=where.get("reason"),
         status=None if status is None else _status(status),
-        path=None if path is None else path.partition("?")[0].rstrip("/"),
+        path=None if path is None else _path(path),
         key=None if key is None else key.encode("utf-8", "surrogateescape"),
         since=None if since is None else _since(since, now),
     )
@@ -49,6 +53,12 @@ def _status(text: str) -> tuple[int, int]:
     if not _STATUS.fullmatch(text):
         raise ValueError(f"status={text}: write a status like 500, or a class like 5xx")
     return (int(text[0]) * 100, int(text[0]) * 100 + 99) if text.endswith("xx") else (int(text), int(text))
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError(f"path={text}: a path begins with a slash, like /orders")
+    return text.partition("?")[0].removesuffix("/")
 
 
 def _since(text: str, now: float) -> int:

@@ -140,6 +140,9 @@ async def test_a_purge_is_begun_as_asked(client: httpx2.AsyncClient, plane: Plan
         ({"limit": 5}, 400, "bad-request"),
         ({"where": {"state": "dead"}}, 400, "bad-request"),
         ({"where": {"status": "600"}}, 400, "bad-request"),
+        ({"where": {"path": ""}}, 400, "bad-request"),
+        ({"where": {"path": "?x"}}, 400, "bad-request"),
+        ({"where": {"key": ""}}, 400, "bad-request"),
         ({"where": {}, "limit": 0}, 400, "bad-request"),
         ({"where": {}, "rate": 0}, 400, "bad-request"),
         ({"where": {}, "rate": "5"}, 400, "bad-request"),
@@ -162,6 +165,15 @@ async def test_one_order_of_a_service_at_a_time(
     plane.dead.busy = True
     answer = await client.post(f"{URL}/redrive", json={"where": {}})
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:bufferproxy:problem:redrive-running")
+
+
+@pytest.mark.parametrize("query", ["path=", "path=orders", "reason=", "status=", "key=", "since="])
+async def test_a_list_of_what_cannot_be_meant_is_refused(
+    client: httpx2.AsyncClient, letters: Any, query: str
+) -> None:
+    answer = await client.get(f"{URL}?{query}")
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:bufferproxy:problem:bad-request")
+    assert f"{query.partition('=')[0]}=" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["", "/x", "/work"])

@@ -156,6 +156,7 @@ def test_what_fails_or_is_stopped_is_exit_1(plane: Plane, bufferproxy) -> None: 
         ("list", "a", "--where", "state=dead"),
         ("list", "a", "--where", "reason"),
         ("list", "a", "--where", "reason=a", "--where", "reason=b"),
+        ("purge", "a", "--where", "path=", "--yes"),
         ("list", "a", "--limit", "0"),
     ],
 )
