@@ -45,4 +45,4 @@ RETRIES = ("timeout", "interrupted", "outcome", "breaker", "408", "425", "500", 
 """The usual reasons of a retry; other statuses join as they occur."""
 
 DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "undecodable", "crash", "interrupted")
-"""The usual reasons of a dead letter; `undecodable`: a record that could not be understood."""
+"""The reasons of a dead letter; `undecodable`: a record that could not be understood."""

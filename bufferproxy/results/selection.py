@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from bufferproxy.config.units import parse_duration
+from bufferproxy.observe.labels import DEATHS
 
 KEYS = ("reason", "status", "path", "key", "since")
 
@@ -39,9 +40,11 @@ def selection(where: Mapping[str, str], now: float) -> Selection:
     for name, value in where.items():
         if not value:  # often a variable that is not set, and a purge must not take it for "any"
             raise ValueError(f"{name}= is empty: say which {name}, or leave it out")
-    status, path, key, since = (where.get(name) for name in ("status", "path", "key", "since"))
+    reason, status, path, key, since = (where.get(name) for name in KEYS)
+    if reason is not None and reason not in DEATHS:
+        raise ValueError(f"reason={reason}: nothing dies of it: take one of {', '.join(DEATHS)}")
     return Selection(
-        reason=where.get("reason"),
+        reason=reason,
         status=None if status is None else _status(status),
         path=None if path is None else _path(path),
         key=None if key is None else key.encode("utf-8", "surrogateescape"),

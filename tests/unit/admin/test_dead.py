@@ -140,6 +140,7 @@ async def test_a_purge_is_begun_as_asked(client: httpx2.AsyncClient, plane: Plan
         ({"limit": 5}, 400, "bad-request"),
         ({"where": {"state": "dead"}}, 400, "bad-request"),
         ({"where": {"status": "600"}}, 400, "bad-request"),
+        ({"where": {"reason": "bogus"}}, 400, "bad-request"),
         ({"where": {"path": ""}}, 400, "bad-request"),
         ({"where": {"path": "?x"}}, 400, "bad-request"),
         ({"where": {"key": ""}}, 400, "bad-request"),
@@ -167,7 +168,9 @@ async def test_one_order_of_a_service_at_a_time(
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:bufferproxy:problem:redrive-running")
 
 
-@pytest.mark.parametrize("query", ["path=", "path=orders", "reason=", "status=", "key=", "since="])
+@pytest.mark.parametrize(
+    "query", ["path=", "path=orders", "reason=", "reason=bogus", "status=", "key=", "since="]
+)
 async def test_a_list_of_what_cannot_be_meant_is_refused(
     client: httpx2.AsyncClient, letters: Any, query: str
 ) -> None:
