@@ -90,9 +90,10 @@ def _ask(would: dict[str, Any]) -> None:
 def _print_dry_run(would: dict[str, Any], output: Output) -> None:
     if output is Output.JSON:
         print_json(would)
-        return
-    print(*would["ids"], sep="\n", end="\n" if would["ids"] else "")
-    say(f"would {would['action']} {would['count']} dead letters")
+    else:
+        print(*would["ids"], sep="\n", end="\n" if would["ids"] else "")
+        say(f"would {would['action']} {would['count']} dead letters")
+    _must_find_all(would["missing"])
 
 
 def _progress(work: dict[str, Any]) -> None:
@@ -108,6 +109,10 @@ def _conclude(service: str, work: dict[str, Any], missing: list[str]) -> None:
     say(f"{work['done']} of {work['count']} {verb}{skipped if work['skipped'] else ''}")
     if work["state"] != "done":
         raise BufferproxyError(f"{service}: {work['state']}: {work['error'] or 'the proxy was stopped'}")
+    _must_find_all(missing)
+
+
+def _must_find_all(missing: list[str]) -> None:
     if missing:
         raise NotFound("no dead letters: " + " ".join(missing))
 

@@ -141,6 +141,16 @@ def test_ids_that_are_no_letters_are_exit_6_when_the_others_are_done(plane: Plan
     assert (ran.code, ran.err) == (6, "2 of 2 redriven\nno dead letters: z\n")
 
 
+def test_a_dry_run_names_ids_that_are_no_letters_as_the_real_run_does(plane: Plane, bufferproxy) -> None:  # type: ignore[no-untyped-def]
+    plane({**WOULD, "missing": ["z"]})
+    ran = bufferproxy("dead", "redrive", "a", "x", "y", "z", "--dry-run")
+    assert (ran.code, ran.out) == (6, "x\ny\n")
+    assert ran.err == "would redrive 2 dead letters\nno dead letters: z\n"
+    plane({**WOULD, "missing": ["z"]})
+    ran = bufferproxy("dead", "purge", "a", "x", "y", "z", "--dry-run", "-o", "json")
+    assert (ran.code, json.loads(ran.out)["missing"], ran.err) == (6, ["z"], "no dead letters: z\n")
+
+
 def test_what_fails_or_is_stopped_is_exit_1(plane: Plane, bufferproxy) -> None:  # type: ignore[no-untyped-def]
     plane({**DONE, "state": "failed", "done": 1, "error": "the log is away"})
     ran = bufferproxy("dead", "redrive", "a", "--all", "--yes")
