@@ -91,6 +91,17 @@ def _sizes(*, zero: bool) -> Form:
     )
 
 
+def _percents(*, zero: bool) -> Form:
+    return _quantity(
+        float,
+        units.parse_percent,
+        units.format_percent,
+        units.PERCENT_PATTERN,
+        "a percentage like 20%",
+        zero=zero,
+    )
+
+
 Duration = Annotated[float, _durations(zero=True)]
 """Seconds, 0 or more."""
 Span = Annotated[float, _durations(zero=False)]
@@ -104,18 +115,10 @@ Rate = Annotated[
     _quantity(float, units.parse_rate, units.format_rate, units.RATE_PATTERN, "a rate like 50/s", zero=False),
 ]
 """Per second, more than 0; infinity is `unlimited`."""
-Percent = Annotated[
-    float,
-    _quantity(
-        float,
-        units.parse_percent,
-        units.format_percent,
-        units.PERCENT_PATTERN,
-        "a percentage like 20%",
-        zero=True,
-    ),
-]
+Percent = Annotated[float, _percents(zero=True)]
 """A share from 0 to 1."""
+Portion = Annotated[float, _percents(zero=False)]
+"""A share of more than 0, up to 1."""
 
 
 # --- numbers, switches, words -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bufferproxy.config.forms import (
     Extent,
     FilePath,
     Percent,
+    Portion,
     Rate,
     Size,
     Span,
@@ -101,7 +102,7 @@ class Retry(Block):
 class Breaker(Block):
     """Rests a service that mostly fails, then tries it carefully."""
 
-    failures: Percent = live(0.5, "Share of failed attempts that opens it.")
+    failures: Portion = live(0.5, "Share of failed attempts that opens it.")
     window: Span = live(10.0, "Time over which the share is taken.")
     minimum: Count = live(20, "Fewest attempts within the window to judge by.")
     open: Span = live(30.0, "How long it stays open before a probe.")

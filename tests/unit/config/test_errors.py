@@ -45,6 +45,10 @@ CASES = {
         "services: {}\n",
         ["1:11: services: is empty: name at least one service, or give --to URL"],
     ),
+    "a breaker that any attempt would open": (
+        "services:\n  a:\n    to: http://a\n    breaker: {failures: 0%}\n",
+        ["4:25: services.a.breaker.failures: must be more than 0"],
+    ),
     "a section without a value": (
         OK + "admin:\n",
         ["2:7: admin: has no value: give it keys, or leave it out"],
