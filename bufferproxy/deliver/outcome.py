@@ -109,18 +109,25 @@ def parse_retry_after(value: bytes | None, now: float) -> float | None:
 
 
 def parse_verdict(value: bytes | None) -> Verdict | None:
-    """`ack | retry [; delay=30s] | dead | pause [; delay=60s]`. None for anything else: then the status
-    decides. Unknown parameters are ignored; a delay that is none makes the whole value void, since obeying
-    half of it would send again at once what was to wait."""
+    """`ack | retry [; delay=30s] | dead | pause [; delay=60s]`. None for any other word: then the status
+    decides. Unknown parameters are ignored, and a delay that is none counts as not named: what was to be
+    tried again must not end for the spelling of when."""
     if value is None:
         return None
     word, *parameters = (part.strip() for part in value.decode("latin-1").split(";"))
     try:
         said = Word(word.lower())
-        for parameter in parameters:
-            name, _, text = parameter.partition("=")
-            if name.strip().lower() == "delay" and said in {Word.RETRY, Word.PAUSE}:
-                return Verdict(said, parse_duration(text.strip()))
     except ValueError:
         return None
+    for parameter in parameters:
+        name, _, text = parameter.partition("=")
+        if name.strip().lower() == "delay" and said in {Word.RETRY, Word.PAUSE}:
+            return Verdict(said, _delay(text.strip()))
     return Verdict(said)
+
+
+def _delay(text: str) -> float | None:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
