@@ -7,6 +7,7 @@ or the backlog.
 
 from __future__ import annotations
 
+from bufferproxy.accept.fields import IDEMPOTENCY_KEY, malformed
 from bufferproxy.accept.front import Front, Terms, ordering_key
 from bufferproxy.accept.preferences import NONE, REFUSED, Mode, mode_of, preference
 from bufferproxy.accept.schedule import NOTHING, Schedule, schedule_of
@@ -47,6 +48,7 @@ class Demand:
         schedule = schedule_of(headers, head.names)
         if isinstance(schedule, Problem):
             self.at_end, schedule = self.at_end or schedule, NOTHING
+        self.at_end = self.at_end or malformed(headers, head.names)
         if self.mode.strict:
             # A strict caller is gone when its time is over, so what is not sent by then need not be sent.
             schedule = schedule.living(int(self.mode.hold * 1000))
@@ -55,7 +57,7 @@ class Demand:
         self.delayed = schedule.delayed
         self.lives = self._expire if schedule.lives is None else min(self._expire, schedule.lives)
         self.priority = _priority(terms, schedule)
-        self.idempotency_key = head.names.get(b"idempotency-key") or None
+        self.idempotency_key = head.names.get(IDEMPOTENCY_KEY) or None
         self.key = ordering_key(terms.key, target, headers, "") if terms.keyed else None
         self.keyed_by_client = (
             terms.keyed and self.key is None and terms.key is not None and terms.key.kind == "client"

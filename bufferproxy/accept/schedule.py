@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
+from bufferproxy.accept.fields import only, shown
 from bufferproxy.config.units import parse_duration
 from bufferproxy.http1.problems import Problem
 from bufferproxy.records import Priority
@@ -69,7 +70,7 @@ def schedule_of(headers: list[tuple[bytes, bytes]], names: Mapping[bytes, bytes]
     try:
         if DELAY in names and NOT_BEFORE in names:
             raise ValueError("Bufferproxy-Delay and Bufferproxy-Not-Before exclude each other")
-        said = {name: _only(headers, name) for name in _OURS if name in names}
+        said = {name: only(headers, name).decode("latin-1").strip() for name in _OURS if name in names}
         lives = _read(said, EXPIRES, _duration)
         if lives == 0:
             raise ValueError("Bufferproxy-Expires: it would be expired before it could be sent")
@@ -98,20 +99,13 @@ def moment(text: str) -> int:
     return whole // _MILLISECOND + 1000 * leap + math.ceil(float(fraction or 0) * 1000)
 
 
-def _only(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str:
-    values = [value for name, value in headers if name.lower() == wanted]
-    if len(values) > 1:
-        raise ValueError(f"{_shown(wanted)} was sent {len(values)} times")
-    return values[0].decode("latin-1").strip()
-
-
 def _read(said: Mapping[bytes, str], name: bytes, read: Callable[[str], T]) -> T | None:
     if name not in said:
         return None
     try:
         return read(said[name])
     except ValueError as error:
-        raise ValueError(f"{_shown(name)}: {error}") from error
+        raise ValueError(f"{shown(name)}: {error}") from error
 
 
 def _duration(text: str) -> int:
@@ -123,7 +117,3 @@ def _priority(text: str) -> Priority:
         return Priority[text.upper()] if text.isascii() else Priority(-1)
     except (KeyError, ValueError):
         raise ValueError(f'"{text[:40]}" is not high, normal or low') from None
-
-
-def _shown(name: bytes) -> str:
-    return "-".join(part.capitalize() for part in name.decode().split("-"))

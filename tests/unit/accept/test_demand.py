@@ -84,6 +84,15 @@ def test_what_cannot_be_done_as_asked_is_known_from_the_head(
     assert one.at_end.slug == slug
 
 
+def test_headers_that_are_malformed_are_known_from_the_head() -> None:
+    one = demand(head([(b"traceparent", b"bad")]))
+    assert isinstance(one.at_end, Problem)
+    assert one.at_end.slug == "bad-request"
+    one = demand(head([(b"Idempotency-Key", b""), (b"Prefer", b"wait=soon")]))
+    assert isinstance(one.at_end, Problem)
+    assert one.at_end.slug == "bad-preference"
+
+
 def test_what_has_been_here_before_is_refused_by_its_head() -> None:
     assert demand(head([(b"Via", b"1.1 " + ME)])).at_head == LOOP
 

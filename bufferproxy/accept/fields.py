@@ -1,0 +1,52 @@
+"""Header fields that may stand once: read, and refused when they are malformed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from bufferproxy.accept.front import ORDERING_KEY
+from bufferproxy.http1.problems import Problem, bad_request
+
+IDEMPOTENCY_KEY, TRACEPARENT = b"idempotency-key", b"traceparent"
+
+_KEY = re.compile(rb'[^"]+|"(?:[^"\\]|\\["\\])+"')
+# W3C Trace Context, 3.2.2. Zeros are no ids, and ff is no version.
+_TRACE = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+def malformed(headers: list[tuple[bytes, bytes]], names: Mapping[bytes, bytes]) -> Problem | None:
+    """`names`: of all headers, in lower case. None, or what is wrong."""
+    try:
+        if TRACEPARENT in names and not _is_trace(only(headers, TRACEPARENT)):
+            raise ValueError("traceparent is not of the form 00-TRACE-PARENT-FLAGS (W3C Trace Context)")
+        if ORDERING_KEY in names and not only(headers, ORDERING_KEY):
+            raise ValueError("Bufferproxy-Key is empty: write a key, or leave it out")
+    except ValueError as error:
+        return bad_request(str(error))
+    try:
+        if IDEMPOTENCY_KEY in names and not _KEY.fullmatch(only(headers, IDEMPOTENCY_KEY)):
+            raise ValueError('Idempotency-Key: write a key that is not empty, like "k" or k')
+    except ValueError as error:
+        return Problem("bad-idempotency-key", str(error))
+    return None
+
+
+def _is_trace(value: bytes) -> bool:
+    match = _TRACE.fullmatch(value)
+    # What a later version adds stands at the end.
+    return match is not None and (match[2] is None or match[1] != b"00")
+
+
+def only(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+    """The value of a header that is there; `wanted` in lower case. Raises ValueError if it is there twice."""
+    size = len(wanted)
+    values = [value for name, value in headers if len(name) == size and name.lower() == wanted]
+    if len(values) > 1:
+        raise ValueError(f"{shown(wanted)} was sent {len(values)} times: send it once")
+    return values[0]
+
+
+def shown(name: bytes) -> str:
+    """The name of a header, for people."""
+    return name.decode() if name == TRACEPARENT else "-".join(map(str.capitalize, name.decode().split("-")))
