@@ -31,9 +31,9 @@ class Demand:
     """
 
     __slots__ = (
-        "_around", "_expire", "_schedule", "_scheme", "_told", "_via", "at_end", "at_head", "delayed",
-        "front", "head", "idempotency_key", "key", "keyed_by_client", "lives", "mode", "priority", "target",
-        "unheld",
+        "_around", "_asked", "_expire", "_schedule", "_scheme", "_told", "_via", "at_end", "at_head",
+        "delayed", "front", "head", "idempotency_key", "key", "keyed_by_client", "lives", "mode", "priority",
+        "target", "unheld",
     )  # fmt: skip
 
     def __init__(self, head: Head, front: Front, target: bytes, via: bytes, longest: float) -> None:
@@ -49,6 +49,7 @@ class Demand:
         if isinstance(schedule, Problem):
             self.at_end, schedule = self.at_end or schedule, NOTHING
         self.at_end = self.at_end or malformed(headers, head.names)
+        self._asked = schedule
         if self.mode.strict:
             # A strict caller is gone when its time is over, so what is not sent by then need not be sent.
             schedule = schedule.living(int(self.mode.hold * 1000))
@@ -66,6 +67,10 @@ class Demand:
         self._scheme = ""
         self._told = False
         self._around = (b"", b"")
+
+    def impossible(self, now_ms: int) -> Problem | None:
+        """Why what is `delayed` cannot be sent as asked when it is accepted now."""
+        return self._asked.impossible(now_ms)
 
     def moments(self, now_ms: int) -> tuple[int | None, int]:
         """When what is accepted now is due (None: it need not wait), and when it expires."""

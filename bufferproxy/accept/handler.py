@@ -111,12 +111,14 @@ class Intake:
         front, mode, size = demand.front, demand.mode, len(exchange.body)
         terms, backlog = front.terms, front.backlog
         problem = demand.at_end or admit(terms.limits, backlog, size) or self.refusing
+        delay = 0.0
+        if problem is None and demand.delayed:
+            now_ms = int(self.clock.wall() * 1000)
+            problem, delay = demand.impossible(now_ms), demand.delay(now_ms)
         if problem is not None:
             return problem
         if mode.hold > 0.0:
-            wait = eta(backlog)
-            if demand.delayed:
-                wait = max(wait, demand.delay(int(self.clock.wall() * 1000)))
+            wait = max(eta(backlog), delay)
             if wait > mode.hold or front.held >= terms.held:
                 if mode.strict:
                     detail = f"It would wait {wait:.0f} s before it is sent."

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from bufferproxy.accept.fields import only, shown
-from bufferproxy.config.units import parse_duration
-from bufferproxy.http1.problems import Problem
+from bufferproxy.config.units import LONGEST, parse_duration
+from bufferproxy.http1.problems import Problem, bad_request
 from bufferproxy.records import Priority
 
 T = TypeVar("T")
@@ -47,6 +47,17 @@ class Schedule(NamedTuple):
         """Of what is accepted now; None: it need not wait."""
         due_at = now_ms + self.delay if self.not_before is None else self.not_before
         return due_at if due_at > now_ms else None
+
+    def impossible(self, now_ms: int) -> Problem | None:
+        """Why nothing that is accepted now can be sent as asked; None: it can be."""
+        due_at = self.due_at(now_ms)
+        if due_at is None:
+            return None
+        if due_at - now_ms > 1000 * LONGEST:
+            return bad_request("Bufferproxy-Not-Before: it is more than a hundred years away")
+        if self.lives is not None and due_at - now_ms >= self.lives:
+            return bad_request("Bufferproxy-Expires: it would be expired before it could be sent")
+        return None
 
     def moments(self, now_ms: int, expire: int) -> tuple[int | None, int]:
         """When it is due, and when it expires. The service's own `expire` counts from when it may be sent:
@@ -81,7 +92,7 @@ def schedule_of(headers: list[tuple[bytes, bytes]], names: Mapping[bytes, bytes]
             _read(said, PRIORITY, _priority),
         )
     except ValueError as error:
-        return Problem("bad-request", str(error))
+        return bad_request(str(error))
 
 
 def moment(text: str) -> int:

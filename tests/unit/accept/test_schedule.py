@@ -91,6 +91,13 @@ def test_a_delay_counts_anew_each_time_and_a_moment_stays_where_it_is() -> None:
     assert Schedule(not_before=T + 5).due_at(T + 5) is None
 
 
+def test_a_moment_is_as_near_as_the_longest_delay() -> None:
+    far = 36_500 * 24 * HOUR
+    assert Schedule(not_before=T + far).impossible(T) is None
+    assert Schedule(not_before=T + far + 1).impossible(T) is not None
+    assert Schedule(not_before=T + far + 1).impossible(T + 1) is None
+
+
 def test_the_services_time_counts_from_when_it_may_be_sent_and_the_callers_from_acceptance() -> None:
     assert Schedule(delay=2 * HOUR).moments(T, HOUR) == (T + 2 * HOUR, T + 3 * HOUR)
     assert Schedule(delay=2 * HOUR, lives=HOUR).moments(T, HOUR) == (T + 2 * HOUR, T + HOUR)
