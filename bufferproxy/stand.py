@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bufferproxy import translate
+from bufferproxy.accept.admission import CLEAR, Outlook
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front
 from bufferproxy.admin.progress import Seen
@@ -33,7 +34,10 @@ from bufferproxy.log.survey import Measured, Survey
 from bufferproxy.observe.events import Events, Finished
 from bufferproxy.observe.gauges import GaugeReading
 from bufferproxy.observe.snapshot import Resting, Standing
+from bufferproxy.policy.breaker import State
 from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.policy.ramp import START
+from bufferproxy.policy.regime import Regime
 from bufferproxy.rate.talk import Governed, Talk
 from bufferproxy.records import Partition
 from bufferproxy.results.dead_view import DeadView
@@ -79,6 +83,7 @@ class Stand:
         self._bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
         bucket = self._bucket if talk is None else talk.lease(name)
         self.pacer = Pacer(name, bucket, clock, events.emit)
+        self._ramp = translate.congestion(self._service).ramp
         self._reader: LogReader | None = None
         self._deliverer: Service | None = None
         self._moved = 0
@@ -120,10 +125,13 @@ class Stand:
             await self._deliverer.close()
 
     async def account_for_held(self) -> None:
+        """For those who look back, and for callers, whom it concerns what lies ahead."""
         while True:
             await self._clock.sleep(HELD_EVERY)
             for held in self.pacer.held():
                 self._events.emit(held)
+            if self.worker is not None:
+                self.backlog.outlook = outlook(self.pacer.asked_for, self.pacer.regime, self._ramp)
 
     # --- numbers ---
 
@@ -203,6 +211,17 @@ class Stand:
 
     def __repr__(self) -> str:
         return f"<Stand {self.name} {self.worker!r}>"
+
+
+def outlook(rest: float, regime: Regime, ramp: float) -> Outlook:
+    """`rest`: seconds that the service asked for. The few until the next connect is tried are not among them:
+    it may work, and nobody is refused for that. `ramp`: seconds from START to the full rate."""
+    still = max(rest, regime.left) if regime.rate == 0.0 else rest
+    # A breaker that closes is followed by a ramp.
+    share = regime.ramp if regime.forgiving is State.CLOSED else START
+    if still == 0.0 and share == 1.0:
+        return CLEAR
+    return Outlook(still, share, (1 - START) / ramp if ramp else 0.0)
 
 
 def _deliverer(settings: Settings, name: str, clock: Clock) -> Service:

@@ -7,6 +7,7 @@ import math
 import re
 from typing import NamedTuple
 
+from bufferproxy.accept.admission import come_back
 from bufferproxy.clock import rfc3339
 from bufferproxy.http1.problems import Problem
 from bufferproxy.records import Change, State
@@ -25,18 +26,19 @@ def accepted(
     due_at: int | None = None,
 ) -> tuple[bytes, bytes]:
     """Header lines and body of a 202: what is known of a request the moment it is durable. `wait` in seconds,
-    `accepted_at` and `due_at` in ms. Every field is ours, so nothing needs escaping."""
+    inf when not known; `accepted_at` and `due_at` in ms. Every field is ours, so nothing needs escaping."""
     url = f"{prefix}/requests/{id_}"
     head = (
-        f"Content-Type: application/json\r\nLocation: {url}\r\nRetry-After: {max(1, math.ceil(wait))}\r\n"
+        f"Content-Type: application/json\r\nLocation: {url}\r\nRetry-After: {retry_after(wait)}\r\n"
         f"Bufferproxy-Id: {id_}\r\nBufferproxy-Position: {position}\r\nCache-Control: no-store\r\n"
     ).encode("ascii")
     if applied is not None:
         head += b"Preference-Applied: " + applied + b"\r\n"
+    eta = "null" if wait == math.inf else f"{wait:.3f}"
     due = "" if due_at is None else f',"next_attempt_at":"{rfc3339(due_at)}"'
     body = (
         f'{{"id":"{id_}","service":"{service}","state":"queued","status_url":"{url}","position":{position},'
-        f'"eta_seconds":{wait:.3f},"accepted_at":"{rfc3339(accepted_at)}"{due}}}'
+        f'"eta_seconds":{eta},"accepted_at":"{rfc3339(accepted_at)}"{due}}}'
     ).encode("ascii")
     return head, body
 
@@ -75,7 +77,7 @@ def status(standing: Standing, prefix: str) -> bytes:
             "state": standing.state.value,
             "attempts": standing.attempts,
             "position": standing.position,
-            "eta_seconds": standing.eta if standing.eta is None else round(standing.eta, 3),
+            "eta_seconds": None if standing.eta in (None, math.inf) else round(standing.eta, 3),
             "accepted_at": rfc3339(standing.accepted_at),
             "next_attempt_at": _time(standing.next_attempt_at),
             "expires_at": _time(standing.expires_at),
@@ -84,6 +86,11 @@ def status(standing: Standing, prefix: str) -> bytes:
             "error": standing.error,
         }
     ).encode()
+
+
+def retry_after(wait: float) -> int:
+    """Whole seconds, for what is foreseen to wait so long."""
+    return math.ceil(come_back(wait))
 
 
 def parse_head(head: bytes) -> tuple[int, list[list[str]]]:

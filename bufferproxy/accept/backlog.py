@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from bufferproxy.accept.admission import Reading
+from bufferproxy.accept.admission import CLEAR, Outlook, Reading
 from bufferproxy.records import Partition, Position
 
 
@@ -14,7 +14,7 @@ class Backlog:
     """One service's. `rate` is how fast it drains, per second: its configured ceiling, or what was measured
     where there is none."""
 
-    __slots__ = ("_ceiling", "_exact", "_since", "delayed", "rate", "requests", "size", "storing")
+    __slots__ = ("_ceiling", "_exact", "_since", "delayed", "outlook", "rate", "requests", "size", "storing")
 
     def __init__(self, ceiling: float, *, exact: bool) -> None:
         self._ceiling = self.rate = ceiling
@@ -22,6 +22,8 @@ class Backlog:
         self.size = 0
         self.delayed = 0
         """How many of `requests` wait for a time of their own, as measured: nobody waits behind these."""
+        self.outlook: Outlook = CLEAR
+        """As the process sees it that drains too; where nobody does, nothing is known."""
         self.storing = 0
         """How many of `requests` are not durable yet, so that nobody was told that they are accepted."""
         self._exact = exact
@@ -74,7 +76,7 @@ class Backlog:
         return max(1, self.requests - self.delayed)
 
     def reading(self) -> Reading:
-        return Reading(self.requests, self.size, self.rate, self.delayed)
+        return Reading(self.requests, self.size, self.rate, self.delayed, self.outlook)
 
     def __repr__(self) -> str:
         return f"<Backlog {self.requests} requests, {self.size} B>"

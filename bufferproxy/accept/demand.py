@@ -78,6 +78,12 @@ class Demand:
             return self._schedule.moments(now_ms, self._expire)
         return None, now_ms + self.lives
 
+    def over_within_hold(self, now_ms: int) -> bool:
+        """Sent or not, it has ended by the time that its caller wants to be held for, and that is told. A
+        strict caller wants it sent."""
+        hold = int(self.mode.hold * 1000)
+        return not self.mode.strict and self.moments(now_ms)[1] - now_ms <= hold
+
     def delay(self, now_ms: int) -> float:
         """Seconds before which it is not sent."""
         due_at = self._schedule.due_at(now_ms)

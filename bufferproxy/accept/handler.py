@@ -7,10 +7,11 @@ worked out once.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final, Protocol
 
 from bufferproxy import envelope
-from bufferproxy.accept.admission import admit, eta
+from bufferproxy.accept.admission import admit, come_back, eta
 from bufferproxy.accept.demand import NO_SERVICE, Demand
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.pending import NO_ROOM, Pending
@@ -111,7 +112,7 @@ class Intake:
         front, mode, size = demand.front, demand.mode, len(exchange.body)
         terms, backlog = front.terms, front.backlog
         problem = demand.at_end or admit(terms.limits, backlog, size) or self.refusing
-        delay = 0.0
+        now_ms, delay = 0, 0.0
         if problem is None and demand.delayed:
             now_ms = int(self.clock.wall() * 1000)
             problem, delay = demand.impossible(now_ms), demand.delay(now_ms)
@@ -119,10 +120,9 @@ class Intake:
             return problem
         if mode.hold > 0.0:
             wait = max(eta(backlog), delay)
-            if wait > mode.hold or front.held >= terms.held:
+            if front.held >= terms.held or (wait > mode.hold and not demand.over_within_hold(now_ms)):
                 if mode.strict:
-                    detail = f"It would wait {wait:.0f} s before it is sent."
-                    return Problem("wait-too-long", detail, retry_after=max(1.0, wait))
+                    return _too_long(wait)
                 mode = demand.unheld
         if demand.delayed and self.writer.short:
             return NO_ROOM  # the tiers take what is being settled too, and would take this
@@ -166,3 +166,9 @@ class Intake:
 
     def __repr__(self) -> str:
         return f"<Intake held={len(self.held)} refusing={self.refusing}>"
+
+
+def _too_long(wait: float) -> Problem:
+    known = f"It would wait {wait:.0f} s before it is sent."
+    detail = "The service is paused, and nobody knows until when." if wait == inf else known
+    return Problem("wait-too-long", detail, retry_after=come_back(wait))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Protocol
 
 from bufferproxy.accept import answers
+from bufferproxy.accept.admission import foreseen
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.clock import Clock, Timer
@@ -118,8 +118,7 @@ class Pending:
         if self._deadline is not None:
             self._let_go()
         front, position = self._front, self._position
-        rate = front.backlog.rate
-        wait = (position - 1) / rate if 0.0 < rate < inf else 0.0
+        wait = foreseen(front.backlog, position - 1)
         if self._due_at is not None:
             wait = max(wait, self._due_at / 1000 - self._intake.clock.wall())
         applied, prefix = self._mode.applied, self._intake.prefix

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bufferproxy import envelope, ids
 from bufferproxy.accept import answers
+from bufferproxy.accept.admission import foreseen
 from bufferproxy.accept.answers import JSON, Standing
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import preference
@@ -89,7 +90,7 @@ class StatusBook:
                 return standing
         head = JSON
         if not standing.state.ended:
-            head += b"Retry-After: %d\r\n" % max(1, round(standing.eta or 0.0))
+            head += b"Retry-After: %d\r\n" % answers.retry_after(standing.eta or 0.0)
         exchange.reply(200, head, answers.status(standing, self.prefix))
         return None
 
@@ -156,7 +157,7 @@ class StatusBook:
             state,
             attempts,
             None,
-            self._until(found.due_at) if state is State.QUEUED else None,
+            self._eta(front, found.due_at) if state is State.QUEUED else None,
             found.accepted_at,
             found.due_at if state in (State.QUEUED, State.RETRYING) else None,
             found.expires_at,
@@ -207,10 +208,9 @@ class StatusBook:
         if request.id != id_:
             return _unknown()
         position = max(1, _rank(identity.offset - lag.committed, len(front.partitions)))
-        rate = front.backlog.rate
-        eta = (position - 1) / rate if 0.0 < rate < float("inf") else 0.0
+        eta = foreseen(front.backlog, 0 if identity.topic == ids.DELAYED else position - 1)
         if request.due_at is not None:
-            eta = max(self._until(request.due_at) or 0.0, 0.0 if identity.topic == ids.DELAYED else eta)
+            eta = max(self._until(request.due_at) or 0.0, eta)
         flying = self._flying(id_)
         return Standing(
             id_,
@@ -242,6 +242,10 @@ class StatusBook:
     def _until(self, moment: int | None) -> float | None:
         """Seconds; 0.0 for what is over."""
         return None if moment is None else max(0.0, moment / 1000 - self._clock.wall())
+
+    def _eta(self, front: Front, due_at: int | None) -> float | None:
+        until = self._until(due_at)
+        return None if until is None else max(until, foreseen(front.backlog, 0))
 
     async def _change_at(self, position: Position, id_: str) -> Change | None:
         """The end of `id_`; None when it is not there any more."""

@@ -145,3 +145,26 @@ async def test_a_404_is_rejected_at_once_with_its_reply(world: World) -> None:
         assert (reply.status, reply.body) == (404, b"not here")
         assert world.sum("requests_finished_total", outcome="rejected") == 1
         assert world.sum("dead_letters_added_total", reason="rejected") == 1
+
+
+async def test_nobody_is_held_for_a_service_that_is_known_to_rest_for_longer(sqlite_world: World) -> None:
+    world = sqlite_world
+    await asyncio.to_thread(world.start)
+    world.recorder.mode(status=503, headers="Retry-After: 40\r\n")
+    async with Load(world.proxy.url) as load:
+        first = await load.one(Sent(b"/first"))
+        await asyncio.to_thread(world.recorder.await_count, 1)
+        second = await load.one(Sent(b"/second"))
+        await asyncio.to_thread(
+            wait_until,
+            lambda: world.sum("throttled_seconds_total", reason="retry_after") > 0,
+            "the rest to be known",
+        )
+        assert (await _status(load, second.id))["eta_seconds"] > 20.0
+        held = await load.one(Sent(b"/x", headers=((b"Prefer", b"wait=3"),)))
+        assert held.status == 202
+        assert held.json["eta_seconds"] > 20.0
+        refused = await load.one(Sent(b"/y", method=b"GET"))
+        assert (refused.status, refused.json["type"]) == (503, "urn:bufferproxy:problem:wait-too-long")
+        assert max(held.at - held.began, refused.at - refused.began) < 2.0
+    assert {arrival.id for arrival in world.recorder.arrivals()} == {first.id}

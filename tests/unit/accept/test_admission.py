@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bufferproxy.accept.admission import Limits, Reading, admit, eta
+from bufferproxy.accept.admission import Limits, Outlook, Reading, admit, eta, foreseen
 from bufferproxy.http1.problems import Problem
 
 LIMITS = Limits(requests=100, size=1000, wait=10.0)
@@ -24,12 +24,33 @@ def test_the_predicted_wait_is_what_lies_ahead_over_the_pace(reading: Reading, s
 
 
 @pytest.mark.parametrize(
+    ("outlook", "ahead", "seconds"),
+    [
+        (Outlook(40.0), 0, 40.0),
+        (Outlook(40.0), 100, 42.0),
+        (Outlook(math.inf), 0, math.inf),
+        (Outlook(0.0, 0.1, 0.03), 0, 0.0),
+        (Outlook(0.0, 0.1, 0.03), 3300, 79.5),  # 30 s of climbing are worth 16.5 s
+        (Outlook(40.0, 0.1, 0.03), 825, 70.0),
+        (Outlook(0.0, 0.1, 0.03), 25, 3.33),
+        (Outlook(0.0, 0.1, 0.0), 100, 2.0),
+    ],
+)
+def test_what_is_known_of_a_rest_and_a_ramp_comes_before_it(
+    outlook: Outlook, ahead: int, seconds: float
+) -> None:
+    assert foreseen(Reading(0, 0, 50.0, 0, outlook), ahead) == pytest.approx(seconds, abs=0.01)
+
+
+@pytest.mark.parametrize(
     ("reading", "size"),
     [
         (Reading(0, 0, 50.0), 1000),
         (Reading(99, 999, 50.0), 1),
         (Reading(99, 0, 9.9), 0),
         (Reading(99, 0, 0.0), 0),
+        (Reading(99, 0, 50.0, 0, Outlook(8.0)), 0),
+        (Reading(99, 0, 50.0, 0, Outlook(math.inf)), 0),
     ],
 )
 def test_what_fits_is_admitted(reading: Reading, size: int) -> None:
@@ -63,6 +84,21 @@ def test_what_fits_is_admitted(reading: Reading, size: int) -> None:
             Reading(99, 0, 0.1),
             0,
             Problem("wait-too-long", "it would wait 990 s, and backlog.wait is 10 s", 60.0),
+        ),
+        (
+            Reading(0, 0, 50.0, 0, Outlook(40.0)),
+            0,
+            Problem("wait-too-long", "it would wait 40 s, and backlog.wait is 10 s", 30.0),
+        ),
+        (
+            Reading(99, 0, 4.0, 0, Outlook(math.inf)),
+            0,
+            Problem("wait-too-long", "it would wait 25 s, and backlog.wait is 10 s", 14.75),
+        ),
+        (
+            Reading(100, 0, 50.0, 0, Outlook(40.0)),
+            0,
+            Problem("backlog-full", "100 requests wait, and backlog.requests is 100", 40.02),
         ),
         (
             Reading(99, 0, 9.89),

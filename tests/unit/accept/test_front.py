@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bufferproxy.accept.admission import Limits
+from bufferproxy.accept.admission import Limits, Reading
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, KeySource, Terms, ordering_key
 from bufferproxy.ids import service_number
@@ -90,7 +90,7 @@ def test_an_exact_backlog_counts_what_comes_and_goes() -> None:
     backlog.taken_back(5)
     assert (backlog.requests, backlog.size) == (1, 10)
     backlog.measured(99, 7, 3.0, {})
-    assert backlog.reading() == (1, 7, 50.0, 0)
+    assert backlog.reading() == Reading(1, 7, 50.0, 0)
     backlog.finished()
     assert backlog.reading().requests == 0
 
@@ -100,7 +100,7 @@ def test_one_of_many_replicas_takes_the_measure_and_counts_on_from_it() -> None:
     backlog.measured(99, 700, 3.0, {})
     backlog.added(10)
     backlog.finished()
-    assert backlog.reading() == (100, 710, 50.0, 0)
+    assert backlog.reading() == Reading(100, 710, 50.0, 0)
 
 
 def test_without_a_ceiling_the_pace_is_what_was_measured() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import pytest
 
 from bufferproxy import envelope, ids
-from bufferproxy.accept.admission import Limits
+from bufferproxy.accept.admission import Limits, Outlook
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, KeySource, Terms
 from bufferproxy.accept.handler import Intake
@@ -334,3 +335,35 @@ async def test_a_wait_that_is_foreseen_to_be_too_long_is_not_begun() -> None:
     assert world.events[-1] == Refused("auth", "backlog-full")
     world.front.backlog.finished()
     assert slug(world.ask(request(method=b"GET"))[2]) == "wait-too-long"
+
+
+async def test_nobody_is_held_for_a_service_that_is_known_to_rest_for_longer(world: World) -> None:
+    world.front.backlog.outlook = Outlook(40.0)
+    status, head, body = world.ask(request(b"Prefer: wait=3"))
+    assert (status, head["Retry-After"], json.loads(body)["eta_seconds"]) == (202, "40", 40.0)
+    status, head, body = world.ask(request(method=b"GET"))
+    assert (status, slug(body), head["Retry-After"]) == (503, "wait-too-long", "41")
+    assert len(world.log.entries) == 1
+    world.front.backlog.outlook = Outlook(0.5)
+    caller = world.call()
+    caller.send(request(method=b"GET"))
+    world.log.store()
+    assert caller.waits
+
+
+async def test_who_waits_for_what_expires_before_the_rest_is_over_is_held_until_then(world: World) -> None:
+    world.front.backlog.outlook = Outlook(40.0)
+    caller = world.call()
+    caller.send(request(b"Prefer: wait=20", b"Bufferproxy-Expires: 20s"))
+    world.log.store()
+    assert caller.waits
+    assert world.ask(request(b"Prefer: wait=20", b"Bufferproxy-Expires: 21s"))[0] == 202
+
+
+async def test_how_long_a_pause_lasts_nobody_knows(world: World) -> None:
+    world.front.backlog.outlook = Outlook(math.inf)
+    status, head, body = world.ask(request())
+    assert (status, head["Retry-After"], json.loads(body)["eta_seconds"]) == (202, "60", None)
+    status, head, body = world.ask(request(method=b"GET"))
+    assert (status, slug(body), head["Retry-After"]) == (503, "wait-too-long", "60")
+    assert "paused" in json.loads(body)["detail"]

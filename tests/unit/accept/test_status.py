@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from typing import Any, cast
 
 import pytest
 
 from bufferproxy import envelope, ids
-from bufferproxy.accept.admission import Limits
+from bufferproxy.accept import answers
+from bufferproxy.accept.admission import Limits, Outlook
 from bufferproxy.accept.answers import Standing
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, Terms
@@ -197,3 +199,19 @@ async def test_what_has_hopped_is_queued_as_it_was_told_until_it_flies(flying: b
     assert (standing.state, standing.attempts) == (state, int(flying))
     expected = (None, None) if flying else (now + 9_000, 9.0)
     assert (standing.next_attempt_at, standing.eta) == expected
+
+
+@pytest.mark.parametrize("rest", [40.0, math.inf])
+async def test_when_it_is_sent_counts_what_is_known_of_a_rest(rest: float) -> None:
+    world = World()
+    world.front.backlog.outlook = Outlook(rest)
+    place, due_at = Partition(NAMES.delayed, 3), world.now + 30_000
+    for id_ in (
+        await world.accept(REQUESTS, ids.REQUESTS),
+        await world.accept(place, ids.DELAYED, due_at=due_at, hop_at=world.now + 16_000),
+    ):
+        standing = await world.book.standing(id_)
+        assert isinstance(standing, Standing)
+        assert standing.eta == rest
+        told = json.loads(answers.status(standing, "/p"))
+        assert told["eta_seconds"] == (rest if rest < math.inf else None)
