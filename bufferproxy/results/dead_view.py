@@ -85,11 +85,16 @@ class DeadView:
 
     async def _sweep(self) -> None:
         while True:
-            for service, (_, keep) in self._services.items():
-                with contextlib.suppress(LogError):  # a full disk: the next sweep tries again
-                    await self._index.forget(service, int((self._clock.wall() - keep) * 1000))
+            for service in self._services:
+                await self._forget(service)
             self._changed.update(self._services)
             await self._clock.sleep(SWEEP)
+
+    async def _forget(self, service: str) -> None:
+        """What is older than `dead.keep`. Cheap when nothing is: who lists need not wait for a sweep."""
+        _, keep = self._services[service]
+        with contextlib.suppress(LogError):  # a full disk: the next sweep tries again
+            await self._index.forget(service, int((self._clock.wall() - keep) * 1000))
 
     # --- what it can tell
 
@@ -111,12 +116,14 @@ class DeadView:
         return await self._index.newest()
 
     async def count(self, service: str, wanted: Selection) -> int:
+        await self._forget(service)
         return await self._index.count(service, wanted)
 
     async def page(
         self, service: str, wanted: Selection, limit: int, *, after: int = 0, until: int = 1 << 62
     ) -> Sequence[tuple[int, Letter]]:
         """As DeadIndex.page."""
+        await self._forget(service)
         return await self._index.page(service, wanted, limit, after=after, until=until)
 
     async def reopened(self, service: str, id_: str) -> Reopened | None:

@@ -129,6 +129,21 @@ async def test_letters_are_counted_and_forgotten_with_time(tmp_path: Path) -> No
         assert await ids(view) == []
 
 
+async def test_what_is_older_than_it_is_kept_is_not_listed_until_a_sweep_comes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    async with world.running() as view:
+        await world.clock.advance(SWEEP / 2)
+        await world.bury("x")
+        await world.clock.advance(1.0)
+        await world.bury("y")
+        assert await ids(view) == ["x", "y"]
+        await world.clock.advance(SWEEP / 2)  # the last sweep before both are too old
+        assert await view.count("a", ALL) == 2
+        await world.clock.advance(SWEEP / 2 - 0.5)
+        assert await view.count("a", ALL) == 1
+        assert await ids(view) == ["y"]
+
+
 async def test_who_asks_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bufferproxy.results.reading.PATIENCE", 0.01)
     world = World(tmp_path)
