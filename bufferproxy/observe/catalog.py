@@ -156,7 +156,8 @@ SERVICE: tuple[Row, ...] = (
         "throttled_seconds_total",
         "reason",
         labels.THROTTLES,
-        "Time for which delivery was held back while there was backlog.",
+        "Time for which delivery was held back while there was backlog. `retry_after`: the service rested, "
+        "because it asked for it or could not be reached.",
         lambda m: m.throttled,
     ),
     GaugeBy(
