@@ -55,8 +55,6 @@ class Schedule(NamedTuple):
             return None
         if due_at - now_ms > 1000 * LONGEST:
             return bad_request("Bufferproxy-Not-Before: it is more than a hundred years away")
-        if self.lives is not None and due_at - now_ms >= self.lives:
-            return bad_request("Bufferproxy-Expires: it would be expired before it could be sent")
         return None
 
     def moments(self, now_ms: int, expire: int) -> tuple[int | None, int]:

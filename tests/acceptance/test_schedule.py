@@ -137,7 +137,7 @@ async def test_what_expires_ends_in_time_though_the_service_rests_and_costs_noth
         await asyncio.to_thread(world.recorder.await_count, 1)
         brief = (b"Bufferproxy-Expires", b"3s")
         told = await load.send(Sent(b"/x/%d" % n, headers=(brief,)) for n in range(3000))
-        told += await load.send(_delayed(b"/y/%d" % n, b"2s", brief) for n in range(20))
+        told += await load.send(_delayed(b"/y/%d" % n, b"60s", brief) for n in range(20))
         stays = await load.one(Sent(b"/stays"))
         for one in (*told[:6], *told[1500:1503], *told[2998:3004], told[-1]):
             status = await _status(load, one.id, until="expired")
