@@ -44,7 +44,7 @@ async def test_a_crash_at(
     process = next(one for one in world.processes if one.name == victim)
     async with Load(world.proxy.url, connections=50) as load:
         trial = Trial(world, load)
-        async with trial.crowd(rate=0.6 * RATE):
+        async with trial.crowd(rate=(0.4 if retrying else 0.6) * RATE):  # each of these is sent twice
             for left in reversed(range(crashes)):
                 # A crash during a retry leaves the request twice: what it was copied from comes again.
                 lasts, twice = (inf, 2) if retrying else (0.0, 1)
