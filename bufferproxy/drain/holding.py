@@ -20,6 +20,11 @@ class Bounds(NamedTuple):
     spread: int = 100_000
 
 
+CROWDED = 0.75
+"""Share of its bounds from which on a partition is relieved of what waits: it takes a while, and others come
+meanwhile."""
+
+
 class Commit(NamedTuple):
     epoch: int
     offset: int
@@ -90,13 +95,14 @@ class Holding:
         window.tried[offset] = Tried(offset, request.sends, request.attempts, request.due_at or 0)
         self.touch(partition)
 
-    def is_full(self, partition: Partition) -> bool:
-        return partition in self._full
-
     def surplus(self, partition: Partition) -> int:
-        """How many must leave a full partition before it is read on."""
-        window, bounds = self._windows.get(partition), self._bounds_of.get(partition)
-        return 0 if window is None or bounds is None else max(1, len(window) - bounds.open // 2)
+        """How many should leave a partition so that it need not be paused, or is read on; 0: none."""
+        window = self._windows.get(partition)
+        if window is None:
+            return 0
+        open_, size, _ = self._bounds_of[partition]
+        crowded = len(window) >= CROWDED * open_ or window.size >= CROWDED * size
+        return max(1, len(window) - open_ // 2) if crowded or partition in self._full else 0
 
     def window(self, partition: Partition) -> Window | None:
         return self._windows.get(partition)

@@ -14,6 +14,7 @@ after the other, so the last one tells how far they go.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 
 from bufferproxy.clock import Clock
@@ -40,6 +41,8 @@ class Lot:
         """Of a key and a topic of requests: the highest offset that was copied, as far as the log tells."""
         self.read: dict[bytes, dict[str, int]] = {}
         """The same, of the copies that have been fetched."""
+        self.leaving: dict[Partition, set[Item]] = defaultdict(set)
+        """Originals whose copies are being made."""
         self.waiting: list[Item] | None = []
         """Fresh ones that came before everything was counted; None afterwards."""
 
@@ -171,15 +174,16 @@ class Parking:
         if lot.has_copied(key, topic, item.request.position.offset):
             self._drop(item)
         else:
-            lot.add(key)
-            self._park(item)
+            self._leave(lot, item, key)
         return True
 
     def relieve(self, partition: Partition, enough: int) -> None:
-        """`partition` is full: park blocked keys until `enough` requests have left it."""
+        """`partition` is crowded: park blocked keys until `enough` requests have left it."""
         lot = self._lots.get(partition.number)
         topics = self._topics
-        if partition.topic not in topics.fresh or lot is None or len(lot.counts) >= MOST_KEYS:
+        if lot is not None:
+            enough -= len(lot.leaving[partition])
+        if enough <= 0 or partition.topic not in topics.fresh or lot is None or len(lot.counts) >= MOST_KEYS:
             return
         # A key's lane may hold requests of all priorities, so its head may lie in another topic.
         beside = frozenset(Partition(topic, partition.number) for topic in topics.fresh)
@@ -188,15 +192,23 @@ class Parking:
                 item.timer.cancel()
                 item.timer = None
             assert item.request.key is not None  # noqa: S101 - without a key there is no lane to be taken out of
-            lot.add(item.request.key)
-            self._park(item)
+            self._leave(lot, item, item.request.key)
+
+    def _leave(self, lot: Lot, item: Item, key: bytes) -> None:
+        lot.add(key)
+        lot.leaving[item.partition].add(item)
+        self._park(item)
 
     def settled(self, item: Item) -> None:
         """If it was a parked one, the next of its key may be fresh."""
         topic, number = item.partition
         lot = self._lots.get(number)
-        if topic == self._topics.parked and lot is not None and item.request.key is not None:
+        if lot is None or item.request.key is None:
+            return
+        if topic == self._topics.parked:
             lot.remove(item.request.key)
+        else:
+            lot.leaving[item.partition].discard(item)
 
     def __repr__(self) -> str:
         keys = sum(len(lot.counts) for lot in self._lots.values())

@@ -221,8 +221,8 @@ class Worker:
                 self._settle(item, disposition)
 
     def _crowded(self, partition: Partition) -> None:
-        if self._parking is not None and self._holding.is_full(partition):
-            self._parking.relieve(partition, self._holding.surplus(partition))
+        if self._parking is not None and (enough := self._holding.surplus(partition)):
+            self._parking.relieve(partition, enough)
 
     def _park(self, item: Item) -> None:
         if self._begins(item):
