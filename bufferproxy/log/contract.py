@@ -120,6 +120,11 @@ class LogWriter(ABC):
         own buffer is full, `done` gets AppendRefused (possibly before `submit` returns)."""
 
     @abstractmethod
+    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
+        """As `submit` of several (one at least): they are stored one after the other with nothing between
+        them, all or none, and `done` is told once, of the first. Too large is what is too large together."""
+
+    @abstractmethod
     def partitions(self, topic: str) -> int:
         """How many partitions `topic` has, as found when the log was opened."""
 

@@ -88,6 +88,17 @@ class MemoryLog(Log):
                 asyncio.get_running_loop().call_soon(self._flush)
             self._submitted.append((partition, entry, done))
 
+    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
+        topic = self._memory.topics.get(partition.topic)
+        if topic is not None and not topic.copies and sum(map(_size, entries)) > topic.max_bytes:
+            done(
+                AppendTooLarge(f"{len(entries)} together are more than the {topic.max_bytes} of {topic.name}")
+            )
+            return
+        for entry in entries:  # one flush stores all that was submitted
+            self.submit(partition, entry, done)
+            done = _nothing
+
     def partitions(self, topic: str) -> int:
         return self.count(topic)
 
@@ -218,3 +229,6 @@ def _offset(record: Record) -> int:
 def _size(entry: Entry) -> int:
     headers = sum(len(name) + len(value) for name, value in entry.headers)
     return len(entry.key or b"") + len(entry.value) + headers
+
+
+def _nothing(_: Appended) -> None: ...

@@ -38,6 +38,9 @@ class ObservedLog(Log):
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self._log.submit(partition, entry, partial(self._appended, self._clock.now(), done))
 
+    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
+        self._log.submit_together(partition, entries, partial(self._appended, self._clock.now(), done))
+
     def _appended(self, began: float, done: Done, result: Appended) -> None:
         if isinstance(result, Position):
             # A backend decides many at a time: one moment and one event are enough for all of this turn.

@@ -102,11 +102,10 @@ class Settler:
     def park(self, request: Request, settled: Callable[[], None], wanted: Callable[[], bool]) -> None:
         """A request of a blocked key moves behind the others of its key that are parked already; not at all
         if it is not `wanted` any more when its turn has come."""
-        word, copy = parked(request, int(self._clock.wall() * 1000), self._topics)
-        key = request.key or b""
-        place = Copy(partial(self._append, copy), settled, wanted)
-        self._parking.join(key, place)
-        self._append(word, lambda: self._parking.ready(key, place))
+        word, (place, entry) = parked(request, int(self._clock.wall() * 1000), self._topics)
+        key, copy = request.key or b"", Copy(entry, settled, wanted)
+        self._parking.join(key, copy, partial(self._append_together, place))
+        self._append(word, lambda: self._parking.ready(key, copy))
 
     def postpone(self, request: Request, settled: Callable[[], None]) -> None:
         """What has to wait until its `due_at`, through no fault of its own, waits in the tiers."""
@@ -138,6 +137,19 @@ class Settler:
         the end of the copy, and stand above it."""
         first, second = writes
         self._append(first, lambda: self._append(second, done))
+
+    def _append_together(
+        self, partition: Partition, entries: list[Entry], done: Callable[[bool], None]
+    ) -> None:
+        def decided(result: Appended) -> None:
+            if isinstance(result, Position):
+                done(True)  # noqa: FBT003
+                return
+            if isinstance(result, AppendTooLarge) and len(entries) == 1:
+                self._emit(Unsettled(self._service, str(result)))
+            self._clock.call_later(AGAIN, lambda: done(False))  # noqa: FBT003
+
+        self._writer.submit_together(partition, entries, decided)
 
     def _append(self, write: Write, done: Callable[[], None]) -> None:
         def decided(result: Appended) -> None:

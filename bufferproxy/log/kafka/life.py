@@ -137,20 +137,30 @@ class Life:
                     return
         if len(rest) + OVERHEAD > self.producer.config["max_request_size"]:
             raise MessageSizeTooLargeError(f"{len(rest)} bytes")
+        self._begin(place, time, [rest], [owner])
+
+    def append_together(self, partition: Partition, time: int, rests: list[bytes], owners: list[Any]) -> None:
+        """As `append`, of several, in a batch that they begin: a broker stores all of it or nothing."""
+        if partition.topic in self.alone and len(rests) > 1:
+            raise MessageSizeTooLargeError(f"{len(rests)} records together")
+        if sum(map(len, rests)) + OVERHEAD * len(rests) > self.producer.config["max_request_size"]:
+            raise MessageSizeTooLargeError(f"{len(rests)} records of {sum(map(len, rests))} bytes together")
+        self._begin(TopicPartition(*partition), time, rests, owners)
+
+    def _begin(self, place: TopicPartition, time: int, rests: list[bytes], owners: list[Any]) -> None:
         if self.producer._metadata.partitions_for_topic(place.topic) is None:
             raise UnknownTopicOrPartitionError(place.topic)
-        self._begin(place, time, rest, owner)
-
-    def _begin(self, place: TopicPartition, time: int, rest: bytes, owner: Any) -> None:
         accumulator = self._accumulator
         settings = accumulator.config
+        room = settings["batch_size"]
+        if len(rests) > 1:
+            room = max(room, sum(map(len, rests)) + OVERHEAD * len(rests))
         batch = Batch(
             place,
-            MemoryRecordsBuilder(
-                settings["message_version"], settings["compression_attrs"], settings["batch_size"]
-            ),
+            MemoryRecordsBuilder(settings["message_version"], settings["compression_attrs"], room),
         )
-        batch.add(time, rest, owner)
+        for rest, owner in zip(rests, owners, strict=True):
+            batch.add(time, rest, owner)
         batch.produce_future.add_callback(lambda found: self._landed(batch, found[0], found[2]))
         batch.produce_future.add_errback(lambda error: self._landed(batch, -1, lambda _: error))
         # Who closes by force waits for those who append, or it would overlook this one.

@@ -86,6 +86,9 @@ class KafkaLog(Log):
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self._producer.submit(partition, entry, done)
 
+    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
+        self._producer.submit_together(partition, entries, done)
+
     def partitions(self, topic: str) -> int:
         return self._producer.topics[topic].partitions
 

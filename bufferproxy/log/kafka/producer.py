@@ -127,18 +127,51 @@ class Producer:
             done(refusal or AppendRefused(self.trouble))
             return
         submitted = _Submitted(life, partition, done, size, self.clock.now())
-        # In a compact topic a record without headers and value stands for the absence of its key.
-        tombstone = not entry.value and not entry.headers and self.topics[partition.topic].compact
         client = life.client
         client.quiet = True
         try:
-            rest = contents(entry.key, None if tombstone else entry.value, entry.headers)
+            rest = self._contents(partition, entry)
             life.append(partition, int(self.clock.wall() * 1000), rest, submitted)
         except (KafkaError, ValueError, TypeError, AttributeError) as error:
             done(submitted.meaning(error))  # it is in no batch
             return
         finally:
             client.quiet = False
+        self._note(client, submitted)
+
+    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
+        """As LogWriter.submit_together: they are a batch of their own."""
+        sizes = [size_of(entry) for entry in entries]
+        life = self._life
+        refusal = self._refusal(partition, entries[0], sum(sizes))
+        if refusal is not None or life is None:
+            done(refusal or AppendRefused(self.trouble))
+            return
+        now = self.clock.now()
+        dones = [done, *[_nothing] * (len(entries) - 1)]
+        owners = [
+            _Submitted(life, partition, each, size, now) for each, size in zip(dones, sizes, strict=True)
+        ]
+        client = life.client
+        client.quiet = True
+        try:
+            rests = [self._contents(partition, entry) for entry in entries]
+            life.append_together(partition, int(self.clock.wall() * 1000), rests, owners)
+        except (KafkaError, ValueError, TypeError, AttributeError) as error:
+            done(owners[0].meaning(error))
+            return
+        finally:
+            client.quiet = False
+        for owner in owners:
+            self._note(client, owner)
+
+    def _contents(self, partition: Partition, entry: Entry) -> bytes:
+        # In a compact topic a record without headers and value stands for the absence of its key.
+        tombstone = not entry.value and not entry.headers and self.topics[partition.topic].compact
+        return contents(entry.key, None if tombstone else entry.value, entry.headers)
+
+    def _note(self, client: ProducerClient, submitted: _Submitted) -> None:
+        """It is in a batch."""
         if client.wanted and not self._waking:
             self._waking = True
             self._loop.call_soon(self._wake, client)
@@ -146,7 +179,7 @@ class Producer:
             self._answered_at = submitted.at
             self._idle.clear()
         self._outstanding.append(submitted)
-        self._bytes += size
+        self._bytes += submitted.size
 
     def _wake(self, client: ProducerClient) -> None:
         self._waking = False
@@ -323,6 +356,9 @@ class Producer:
     def __repr__(self) -> str:
         state = "up" if self._life else "down"
         return f"<Producer {state} {len(self._outstanding)} outstanding, {self._bytes} bytes>"
+
+
+def _nothing(_: Appended) -> None: ...
 
 
 def size_of(entry: Entry) -> int:

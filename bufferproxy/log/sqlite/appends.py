@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count, repeat
+from typing import NamedTuple
 
 from bufferproxy.clock import Clock
 from bufferproxy.database import Connection
@@ -19,7 +20,14 @@ BATCH_BYTES = 8 << 20
 """What one transaction takes at most; the next one follows at once."""
 
 
-Pending = tuple[Table, Entry, int, Done]
+class Together(NamedTuple):
+    """Entries that are stored by one transaction, and the bytes of each."""
+
+    entries: list[Entry]
+    sizes: list[int]
+
+
+Pending = tuple[Table, Entry | Together, int, Done]
 """Table, what to append, its size in bytes, and who is to be told."""
 
 _position: Callable[[Iterable[object]], Position] = partial(tuple.__new__, Position)
@@ -78,6 +86,11 @@ class Part:
         self.end: Edge = table.tail
         self.at = 0.0
 
+    def take_together(self, together: Together, done: Done) -> None:
+        self.entries += together.entries
+        self.sizes += together.sizes
+        self.dones += [done, *[_nothing] * (len(together.entries) - 1)]
+
     def run(self, connection: Connection, at: float) -> None:
         self.at = at
         self.first = self.table.tail.offset
@@ -113,6 +126,9 @@ class Batch:
                 part = self._parts.get(table)
                 if part is None:
                     part = self._parts[table] = Part(table)
+                if isinstance(entry, Together):
+                    part.take_together(entry, done)
+                    continue
                 part.entries.append(entry)
                 part.sizes.append(size)
                 part.dones.append(done)
@@ -142,3 +158,6 @@ class Batch:
                 for done in part.dones:
                     done(refusal)
         self._inbox.send()
+
+
+def _nothing(_: Appended) -> None: ...

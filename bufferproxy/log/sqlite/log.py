@@ -19,7 +19,7 @@ from bufferproxy.errors import (
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, LogReader, LogTail, Topic
 from bufferproxy.log.local import Readers
 from bufferproxy.log.sqlite import catalog, reads
-from bufferproxy.log.sqlite.appends import Batch, Inbox
+from bufferproxy.log.sqlite.appends import Batch, Inbox, Together
 from bufferproxy.log.sqlite.tables import UNLIMITED, Damaged, Table
 from bufferproxy.log.sqlite.trim import Trimmer
 from bufferproxy.log.topics import holds_fresh_requests
@@ -69,8 +69,7 @@ class SqliteLog(Log):
         if table is None:
             done(AppendRefused(f"{partition} does not exist"))
             return
-        key, value, headers = entry
-        size = BESIDE + len(value) + sum(map(len, chain.from_iterable(headers))) + (len(key) if key else 0)
+        size = _size(entry)
         if size > table.max_bytes:
             done(AppendTooLarge(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
         elif self._queued + size > QUEUE_BYTES:
@@ -78,11 +77,28 @@ class SqliteLog(Log):
         elif self._closed:
             done(AppendRefused("the log is closed"))
         else:
-            self._queued += size
-            inbox = self._inboxes[table.deferrable]
-            inbox.entries.append((table, entry, size, done))
-            if not inbox.busy:
-                inbox.send()
+            self._put(table, entry, size, done)
+
+    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
+        table, sizes = self._tables.get(partition), list(map(_size, entries))
+        size = sum(sizes)
+        if table is None:
+            done(AppendRefused(f"{partition} does not exist"))
+        elif size > table.max_bytes:
+            done(AppendTooLarge(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
+        elif self._queued + size > QUEUE_BYTES:
+            done(AppendRefused(f"{self._queued} bytes wait to be stored already"))
+        elif self._closed:
+            done(AppendRefused("the log is closed"))
+        else:
+            self._put(table, Together(list(entries), sizes), size, done)
+
+    def _put(self, table: Table, entry: Entry | Together, size: int, done: Done) -> None:
+        self._queued += size
+        inbox = self._inboxes[table.deferrable]
+        inbox.entries.append((table, entry, size, done))
+        if not inbox.busy:
+            inbox.send()
 
     def _decided(self, batch: Batch, error: LogError | None) -> None:
         """Before the batch tells who submitted: readers see what they are told of."""
@@ -288,6 +304,11 @@ async def open_sqlite(
         await database.close()
         raise
     return log
+
+
+def _size(entry: Entry) -> int:
+    key, value, headers = entry
+    return BESIDE + len(value) + sum(map(len, chain.from_iterable(headers))) + (len(key) if key else 0)
 
 
 def _commit(connection: Connection, rows: Sequence[tuple[str, int, int, str]]) -> None:

@@ -115,15 +115,16 @@ class Moody:
     """A log that refuses the first copies of what has a body in `refused`, each so many times."""
 
     def __init__(self, log: Any, refused: dict[bytes, int]) -> None:
-        self.submit_there, self.refused = log.submit, refused
-        log.submit = self.submit
+        self.submit_there, self.refused = log.submit_together, refused
+        log.submit_together = self.submit
 
-    def submit(self, partition: Partition, entry: Entry, done: Any) -> None:
-        if partition.topic.endswith(".parked") and self.refused.get(entry.value, 0):
-            self.refused[entry.value] -= 1
-            done(AppendRefused("too much waits already"))
-        else:
-            self.submit_there(partition, entry, done)
+    def submit(self, partition: Partition, entries: list[Entry], done: Any) -> None:
+        for entry in entries:
+            if self.refused.get(entry.value, 0):
+                self.refused[entry.value] -= 1
+                done(AppendRefused("too much waits already"))
+                return
+        self.submit_there(partition, entries, done)
 
 
 @pytest.mark.parametrize("ends_after", [0.1, 1.0])

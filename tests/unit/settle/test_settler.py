@@ -16,6 +16,8 @@ from bufferproxy.settle.settler import AGAIN, KEPT_REPLY, Settler, writes_of
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bufferproxy.log.contract import Done
     from bufferproxy.observe.events import Event
     from bufferproxy.settle.settler import Fate
@@ -36,6 +38,10 @@ class Writer(LogWriter):
 
     def __init__(self) -> None:
         self.undecided: list[tuple[Partition, Entry, Done]] = []
+
+    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
+        (entry,) = entries
+        self.submit(partition, entry, done)
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self.undecided.append((partition, entry, done))
