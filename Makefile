@@ -38,7 +38,7 @@ fmt: $(STAMP)  ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-PURE := bufferproxy/policy/*,bufferproxy/drain/window.py,bufferproxy/settle/decide.py,bufferproxy/settle/tiers.py,$\
+PURE := bufferproxy/policy/*,bufferproxy/drain/window.py,bufferproxy/settle/decide.py,bufferproxy/settle/tiers.py,bufferproxy/settle/lines.py,$\
 bufferproxy/accept/admission.py,bufferproxy/accept/preferences.py,bufferproxy/accept/routing.py,$\
 bufferproxy/accept/front.py,bufferproxy/accept/demand.py,bufferproxy/accept/fields.py,bufferproxy/accept/answers.py,bufferproxy/envelope.py,bufferproxy/ids.py,bufferproxy/log/partitioning.py,$\
 bufferproxy/results/selection.py

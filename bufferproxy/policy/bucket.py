@@ -60,8 +60,6 @@ class TokenBucket:
 
     def ahead(self, now: float) -> float:
         """Seconds until there is a token, which stays."""
-        if self._rate == math.inf:
-            return 0.0
         self._earn(now)
         missing = max(0.0, 1.0 - self._tokens)
         return missing / self._fill if self._fill else math.inf

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bufferproxy.policy.bucket import TokenBucket
+from bufferproxy.policy.bucket import SLACK, WINDOW, TokenBucket
 
 
 def test_it_begins_empty_and_says_how_long_to_wait() -> None:
@@ -77,3 +77,11 @@ def test_what_could_not_be_sent_may_be_sent_by_another_at_once() -> None:
     assert bucket.take(5.0) > 0.0
     bucket.unsent()
     assert bucket.take(5.0) == 0.0
+
+
+def test_it_tells_how_far_the_next_token_is_and_keeps_it() -> None:
+    bucket = TokenBucket(10.0, 1, 0.0)
+    assert bucket.ahead(0.0) == pytest.approx(0.1 / (1 - SLACK / WINDOW))
+    assert (bucket.ahead(1.0), bucket.take(1.0)) == (0.0, 0.0)
+    assert TokenBucket(math.inf, 1, 0.0).ahead(0.0) == 0.0
+    assert TokenBucket(0.0, 1, 0.0).ahead(5.0) == math.inf

@@ -50,6 +50,7 @@ def test_of_a_key_the_next_go_when_those_before_are_stored_and_keys_side_by_side
     world.join("a1", "a2", "a3", "b1")
     world.ready("a1", "a2", "a3", "b1")
     assert world.begun == [["a1"], ["b1"]]
+    assert repr(world.lines) == "<Lines 4 copies of 2 keys>"
     world.decide("a1")
     assert world.begun[2:] == [["a2", "a3"]]
     world.decide("a2")
