@@ -119,11 +119,13 @@ async def test_a_broker_that_stays_away_refuses_what_was_never_sent_and_comes_ba
 ) -> None:
     caller = Caller(log, Partition(TOPIC, 0))
     await caller.until_stored_again()
+    await caller.all_decided()
+    stored = caller.those(Position)
     await asyncio.to_thread(fresh_broker.kill)
     await caller.append(20)
     async with asyncio.timeout(10):  # nobody waits longer for an answer
         await caller.all_decided()
-    assert len(caller.those(Position)) == 1
+    assert caller.those(Position) == stored
     assert caller.those(AppendRefused)
     await asyncio.to_thread(fresh_broker.start)
     async with asyncio.timeout(30):

@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from bufferproxy.errors import LogError, LogUnavailable, LogUnusable
 from bufferproxy.log.contract import Lag, Topic
@@ -113,6 +113,10 @@ class Topics:
             partitions = {t["name"]: t["partitions"] for t in described if t["error_code"] == 0}
             resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in partitions]
             configs = self._admin.describe_configs(resources, config_filter="all") if resources else {}
+            for name, settings in configs.get("topic", {}).items():
+                if not settings.get("max.message.bytes", {}).get("value"):
+                    # Made a moment ago, and this broker has not heard of it: nothing of it would be true.
+                    raise UnknownTopicOrPartitionError(name)
         return {
             name: Found(
                 len(partitions[name]),
