@@ -17,7 +17,7 @@ from bufferproxy.testing import raw_service as raw
 from bufferproxy.testing.raw_service import Peer, RawService, Received
 
 CALLERS, EACH = 12, 40
-DEADLINES = Deadlines(send=0.5, first_byte=0.5, whole=0.5)
+DEADLINES = Deadlines(send=5.0, first_byte=5.0, whole=5.0)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
