@@ -80,6 +80,9 @@ class Pacer:
         """Deliveries between `may_connect` and `landed`."""
         self.crowded = 0
         """How often somebody was held back since `busy` was at its limit."""
+        self.behind: Callable[[], int] = lambda: 0
+        """How many could be sent and are in nobody's hands yet."""
+        self._looked_at = clock.now()
         self._near = 0
         """Deliveries between `may_connect` and `leave`."""
         self._connecting = _Queue(self._before_connect, self._turn_back, clock)
@@ -196,10 +199,18 @@ class Pacer:
         regime = self.regime
         return (regime.rate_reason, regime.left, "") if regime.rate == 0.0 else None
 
+    @property
+    def full(self) -> bool:
+        """As many are in flight as may be, and there is more."""
+        return self.busy >= self.concurrency and self.behind() > 0
+
     def held(self) -> list[Held]:
         """Since the last call: how long somebody was held back, by reason. Who waits in both queues for one
-        reason waits at the same time, so the longer of the two counts."""
-        longest: dict[str, float] = {}
+        reason waits at the same time, so the longer of the two counts. That the concurrency is used up is
+        seen only now and then: who deliver are no more than that, so nobody stands in a queue for it."""
+        now, before = self._clock.now(), self._looked_at
+        self._looked_at = now
+        longest = {self.regime.concurrency_reason: now - before} if self.full else {}
         for queue in (self._connecting, self._sending):
             for reason, seconds in queue.held().items():
                 longest[reason] = max(seconds, longest.get(reason, 0.0))

@@ -26,7 +26,8 @@ class Party:
         """What came of the attempts since `told`."""
         sender, pacer = self._worker.sender, self._pacer
         tally = sender.tally
-        tally.in_flight, tally.waited, tally.rest = sender.most, pacer.crowded, pacer.asked_for
+        waited = max(pacer.crowded, int(pacer.full))
+        tally.in_flight, tally.waited, tally.rest = sender.most, waited, pacer.asked_for
         return tally
 
     def told(self) -> None:

@@ -72,6 +72,7 @@ class Worker:
             self._lanes = lanes = RankedLanes() if ranked else KeyedLanes(single=plan.order == "strict")
             if plan.order == "key":
                 self._parking = Parking(plan.topics, lanes, self._park, self._drop, clock)
+        pacer.behind = lambda: self._lanes.ready
         self._holding = Holding(plan.bounds)
         self._inquest = Inquest(plan.topics, self._judged, clock)
         self._openings = Openings(
@@ -109,7 +110,7 @@ class Worker:
             group.create_task(self._inquest.run(log))
             if self._parking is not None:
                 group.create_task(self._parking.run(log, self.plan.topics.group))
-            for _ in range(self.plan.concurrency + 1):  # one that waits shows that the others are too few
+            for _ in range(self.plan.concurrency):
                 group.create_task(self._deliver())
 
     async def stop(self, grace: float) -> None:
