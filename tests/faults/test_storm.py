@@ -145,8 +145,9 @@ def await_at_work(worker: Bufferproxy) -> None:
 async def drained(trial: Trial) -> History:
     """The history. C9: what is left when all is healed goes at the full rate, or nearly so."""
     healed, world = time.time(), trial.world
+    patience = 120.0 + world.backlog() / (0.5 * RATE)  # a long storm leaves much behind
     with Watch(lambda: [Sample(time.time(), "backlog", world.backlog())], every=0.2) as watch:
-        history = await trial.history(patience=120.0)
+        history = await trial.history(patience=patience)
     left = max(sample.value for sample in watch.samples)
     assert does_not_drain(watch.samples, healed=healed, within=5.0 + left / (0.8 * RATE)) == []
     return history
