@@ -11,8 +11,8 @@ feed.py       records from an I/O thread to the loop, bounded
 pump.py       fetches, on the I/O thread of a consumer
 poller.py     the thread that polls a consumer, for its group's sake
 reader.py     a member of a group: leases, commits, pause; assignor.py says who gets what
-leases.py     where they begin
-watchdog.py   a reader that is replaced when it is stuck; watch.py decides that
+leases.py     where they begin; membership.py whether the group still counts it
+watchdog.py   a reader or tail that is replaced when it is stuck; watch.py decides that
 tail.py       partitions without a group
 topics.py     make, describe, trim, measure
 log.py        all of it as one `Log`

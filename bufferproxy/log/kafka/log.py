@@ -113,8 +113,7 @@ class KafkaLog(Log):
         except TimeoutError:
             raise LogUnavailable(f"Kafka at {self._clients.brokers} did not answer in {PING:g} s") from None
         # That a broker answers is not enough: the clients that store and deliver are others than this one.
-        polling: list[WatchedTail | WatchedReader] = [*self._tails, *self._readers]
-        for trouble in (self._producer.trouble, *[each.trouble for each in polling]):
+        for trouble in (self._producer.trouble, *[each.trouble for each in self._polling]):
             if trouble:
                 raise LogUnavailable(trouble)
 
@@ -156,6 +155,10 @@ class KafkaLog(Log):
         tail = WatchedTail(await open_(offsets), open_, self._ends, self._clock)
         self._tails = [*(t for t in self._tails if not t.closed), tail]
         return tail
+
+    @property
+    def _polling(self) -> Sequence[WatchedTail | WatchedReader]:
+        return [*self._tails, *self._readers]
 
     async def _ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         return await asyncio.to_thread(self._topics.ends, partitions)
@@ -210,8 +213,7 @@ class KafkaLog(Log):
             stack.push_async_callback(asyncio.to_thread, self._topics.close)
             stack.push_async_callback(asyncio.to_thread, self._sight.close)
             stack.push_async_callback(self._producer.abandon if abandon else self._producer.close)
-            polling: list[WatchedTail | WatchedReader] = [*self._tails, *self._readers]
-            for each in polling:
+            for each in self._polling:
                 stack.push_async_callback(each.abandon if abandon else each.close)
 
     def __repr__(self) -> str:

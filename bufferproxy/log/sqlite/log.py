@@ -65,23 +65,14 @@ class SqliteLog(Log):
     # --- writing
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
-        table = self._tables.get(partition)
-        if table is None:
-            done(AppendRefused(f"{partition} does not exist"))
-            return
-        size = _size(entry)
-        if size > table.max_bytes:
-            done(AppendTooLarge(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
-        elif self._queued + size > QUEUE_BYTES:
-            done(AppendRefused(f"{self._queued} bytes wait to be stored already"))
-        elif self._closed:
-            done(AppendRefused("the log is closed"))
-        else:
-            self._put(table, entry, size, done)
+        self._put(partition, entry, _size(entry), done)
 
     def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        table, sizes = self._tables.get(partition), list(map(_size, entries))
-        size = sum(sizes)
+        sizes = list(map(_size, entries))
+        self._put(partition, Together(list(entries), sizes), sum(sizes), done)
+
+    def _put(self, partition: Partition, entry: Entry | Together, size: int, done: Done) -> None:
+        table = self._tables.get(partition)
         if table is None:
             done(AppendRefused(f"{partition} does not exist"))
         elif size > table.max_bytes:
@@ -91,14 +82,11 @@ class SqliteLog(Log):
         elif self._closed:
             done(AppendRefused("the log is closed"))
         else:
-            self._put(table, Together(list(entries), sizes), size, done)
-
-    def _put(self, table: Table, entry: Entry | Together, size: int, done: Done) -> None:
-        self._queued += size
-        inbox = self._inboxes[table.deferrable]
-        inbox.entries.append((table, entry, size, done))
-        if not inbox.busy:
-            inbox.send()
+            self._queued += size
+            inbox = self._inboxes[table.deferrable]
+            inbox.entries.append((table, entry, size, done))
+            if not inbox.busy:
+                inbox.send()
 
     def _decided(self, batch: Batch, error: LogError | None) -> None:
         """Before the batch tells who submitted: readers see what they are told of."""
