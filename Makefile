@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fmt bench verify coverage soak clean
+.PHONY: help demo test test-fast test-all check fmt bench verify coverage soak clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ demo: $(STAMP)  ## watch a spike turn into a flat line (a minute, no Kafka)
 
 test: $(STAMP)  ## all tests but the long ones; needs Java and Maven for Kafka, else those are skipped
 	$(BIN)/pytest -n 2 --dist worksteal
+
+test-fast: $(STAMP)  ## unit, property, simulation: no Kafka, no browser, no root (the loop of all day)
+	$(BIN)/pytest -q -n 2 --dist worksteal tests/unit tests/property tests/simulation tests/cancellation -m "not kafka"
 
 test-all: test  ## what `test` runs, and the long ones
 	$(BIN)/pytest tests/acceptance tests/faults --long
