@@ -14,7 +14,7 @@ from bufferproxy.log.contract import NO_MARKS, LeaseListener, LogReader, LogTail
 from bufferproxy.log.leases import Group, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bufferproxy.clock import Clock
     from bufferproxy.records import Partition, Record
@@ -50,38 +50,53 @@ class Store(Protocol):
         ...
 
 
+Followers = dict["Partition", "set[Feed]"]
+"""Who reads a partition: an append wakes these and nobody else, however many services there are."""
+
+_NOBODY: set[Feed] = set()
+
+
 class Feed:
     """What one reader or tail shall get next. Lives on the loop; one task fetches."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, followers: Followers) -> None:
         self._store = store
+        self._followers = followers
         self._next: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
+        self._stirred: dict[Partition, None] = {}
+        """What may have something to read, in turn. The rest is at its end, or paused."""
         self._news = asyncio.Event()
         self._closed: str | None = None
 
     def begin(self, offsets: Mapping[Partition, int]) -> None:
         self._next.update(offsets)
         self._paused.difference_update(offsets)
+        self._stirred.update(dict.fromkeys(offsets))
+        for partition in offsets:
+            self._followers.setdefault(partition, set()).add(self)
         self._news.set()
 
     def end(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
             self._next.pop(partition, None)
+            self._followers.get(partition, _NOBODY).discard(self)
 
     def pause(self, partition: Partition) -> None:
         self._paused.add(partition)
 
     def resume(self, partition: Partition) -> None:
         self._paused.discard(partition)
-        self._news.set()
+        self.wake(partition)
 
-    def wake(self) -> None:
-        """Something was stored."""
+    def wake(self, partition: Partition) -> None:
+        """Something was stored there."""
+        self._stirred[partition] = None
         self._news.set()
 
     def close(self, why: str) -> None:
         self._closed = why
+        self.end(tuple(self._next))
         self._news.set()
 
     @property
@@ -93,11 +108,7 @@ class Feed:
             if self._closed is not None:
                 raise LogUnavailable(self._closed)
             self._news.clear()
-            ready = {
-                partition: offset
-                for partition, offset in self._next.items()
-                if offset < self._store.end(partition) and partition not in self._paused
-            }
+            ready = self._ready()
             if not ready:
                 await self._news.wait()
                 continue
@@ -110,6 +121,19 @@ class Feed:
             if records:
                 return records
 
+    def _ready(self) -> Mapping[Partition, int]:
+        """Where to go on, of each partition that has something; the others are looked at when that changes."""
+        ready = {
+            partition: offset
+            for partition in self._stirred
+            if (offset := self._next.get(partition)) is not None
+            and partition not in self._paused
+            and offset < self._store.end(partition)
+        }
+        if len(ready) < len(self._stirred):
+            self._stirred = dict.fromkeys(ready)
+        return ready
+
     def _advance(
         self, partition: Partition, asked: int, batch: Sequence[Record], end: int
     ) -> Sequence[Record]:
@@ -117,7 +141,8 @@ class Feed:
             return ()  # taken away, or given anew, while we were reading
         # To the end of the order, so that every partition has its turn. What is empty although it had
         # an end beyond was trimmed meanwhile, up to that end at least.
-        del self._next[partition]
+        del self._stirred[partition]
+        self._stirred[partition] = None
         self._next[partition] = batch[-1].offset + 1 if batch else end
         return batch
 
@@ -191,6 +216,7 @@ class Readers:
         self._clock = clock
         self._groups: dict[str, tuple[frozenset[str], Group]] = {}
         self._feeds: list[Feed] = []
+        self._followers: Followers = {}
 
     async def reader(self, name: str, topics: Sequence[str], listener: LeaseListener) -> LocalReader:
         feed = self._feed()
@@ -207,9 +233,11 @@ class Readers:
         feed.begin(offsets)
         return LocalTail(feed)
 
-    def wake(self) -> None:
-        for feed in self._feeds:
-            feed.wake()
+    def wake(self, partitions: Iterable[Partition]) -> None:
+        """Something was stored there."""
+        for partition in partitions:
+            for feed in self._followers.get(partition, ()):
+                feed.wake(partition)
 
     def close(self) -> None:
         for feed in self._feeds:
@@ -217,7 +245,7 @@ class Readers:
 
     def _feed(self) -> Feed:
         self._feeds = [feed for feed in self._feeds if not feed.closed]
-        feed = Feed(self._store)
+        feed = Feed(self._store, self._followers)
         self._feeds.append(feed)
         return feed
 

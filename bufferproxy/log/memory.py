@@ -104,7 +104,7 @@ class MemoryLog(Log):
 
     def _flush(self) -> None:
         """Stores what has been submitted, then tells everybody: as another backend's commit would."""
-        told: list[tuple[Done, Appended]] = []
+        told: list[tuple[Done, Position]] = []
         now = self._clock.wall()
         while self._submitted:
             partition, entry, done = self._submitted.popleft()
@@ -115,7 +115,7 @@ class MemoryLog(Log):
             told.append((done, Position(partition, offset)))
         for done, result in told:
             done(result)
-        self._readers.wake()
+        self._readers.wake({position.partition for _, position in told})
 
     # --- reading
 

@@ -97,7 +97,7 @@ class SqliteLog(Log):
             part.table.end = part.end.offset
             if part.table.recent.followed:
                 part.table.recent.add(part.records())
-        self._readers.wake()
+        self._readers.wake([part.table.partition for part in batch.parts])
 
     @property
     def short(self) -> bool:
@@ -129,8 +129,11 @@ class SqliteLog(Log):
 
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
         self._check()
-        wanted = set(topics)
-        chosen = [table for table in self._tables.values() if table.partition.topic in wanted]
+        chosen = [
+            self._tables[Partition(topic, number)]
+            for topic in topics
+            for number in range(self._counts.get(topic, 0))
+        ]
         return await self.database.read(lambda connection: reads.lag(connection, group, chosen))
 
     async def ping(self) -> None:
