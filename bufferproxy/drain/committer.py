@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 
-from bufferproxy.clock import Clock
+from bufferproxy.clock import Clock, Timer
 from bufferproxy.drain.holding import Commit, Holding
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import LogReader
@@ -29,7 +29,9 @@ class Committer:
         self._clock = clock
         self._committed = committed
         self._due = asyncio.Event()
+        self._timer: Timer | None = None
         self._failing_since: float | None = None
+        holding.stirred = self._later
 
     @property
     def failing(self) -> float:
@@ -41,15 +43,31 @@ class Committer:
         self._due.set()
 
     async def run(self) -> None:
-        while True:
-            timer = self._clock.call_later(EVERY, self._due.set)
-            try:
+        """Until cancelled. Sleeps for as long as nothing is to be committed."""
+        self._later()
+        try:
+            while True:
                 await self._due.wait()
-            finally:
-                timer.cancel()
-            self._due.clear()
-            if not await self.commit():
-                await self._clock.sleep(AGAIN)
+                self._due.clear()
+                self._forget_timer()
+                if not await self.commit():
+                    await self._clock.sleep(AGAIN)
+                    self._due.set()
+        finally:
+            self._forget_timer()
+
+    def _later(self) -> None:
+        if self._timer is None and not self._due.is_set():
+            self._timer = self._clock.call_later(EVERY, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._due.set()
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def commit(self, among: Collection[Partition] | None = None) -> bool:
         """Commit what has moved (in `among`, or anywhere). What cannot be committed now is kept for the

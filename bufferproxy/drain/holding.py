@@ -47,6 +47,8 @@ class Holding:
         self._full: set[Partition] = set()
         self._moved: set[Partition] = set()
         self.gate: Gate | None = None
+        self.stirred: Callable[[], None] = _nothing
+        """Called when there is something to commit, after there was nothing."""
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -77,7 +79,7 @@ class Holding:
     def touch(self, partition: Partition) -> None:
         """What its commit tells has changed."""
         if partition in self._windows:
-            self._moved.add(partition)
+            self._move(partition)
 
     def release(self, partitions: Collection[Partition], flying: Mapping[Partition, int]) -> None:
         """They are let go in order. `flying`: the highest offset that is still in flight, where there is
@@ -86,7 +88,7 @@ class Holding:
             window = self._windows.get(partition)
             if window is not None:
                 window.let_go(flying.get(partition, -1))
-                self._moved.add(partition)
+                self._move(partition)
 
     def tried(self, request: Request, window: Window) -> None:
         """It keeps its place until its next attempt, and who holds the partition then knows."""
@@ -114,7 +116,7 @@ class Holding:
         if window is None:
             return None
         if not window.begin(offset, after, len(value), appended_at):
-            self._moved.add(partition)
+            self._move(partition)
             return None
         open_, size, spread = self._bounds_of[partition]
         if (
@@ -130,7 +132,7 @@ class Holding:
         if self._windows.get(partition) is not window:
             return False
         window.settle(offset)
-        self._moved.add(partition)
+        self._move(partition)
         if partition in self._full:
             open_, size, spread = self._bounds_of[partition]
             if len(window) <= open_ // 2 and window.size <= size // 2 and window.spread <= spread // 2:
@@ -143,6 +145,8 @@ class Holding:
         """What to commit of partitions of which something was settled since it was last asked for."""
         moved = set(self._moved) if among is None else self._moved & set(among)
         self._moved -= moved
+        if self._moved:
+            self.stirred()
         found = {}
         for partition in moved:
             window = self._windows[partition]
@@ -153,7 +157,14 @@ class Holding:
 
     def not_committed(self, partitions: Collection[Partition]) -> None:
         """A commit failed: these are to be committed again."""
-        self._moved.update(partition for partition in partitions if partition in self._windows)
+        for partition in partitions:
+            if partition in self._windows:
+                self._move(partition)
+
+    def _move(self, partition: Partition) -> None:
+        if not self._moved:
+            self.stirred()
+        self._moved.add(partition)
 
     @property
     def backlogged(self) -> int:
@@ -175,3 +186,6 @@ class Holding:
 
     def __repr__(self) -> str:
         return f"<Holding partitions={len(self._windows)} open={self.open()} full={len(self._full)}>"
+
+
+def _nothing() -> None: ...
