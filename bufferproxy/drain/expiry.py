@@ -2,18 +2,27 @@
 
 Right before a send it is judged anyway (`sender.py`). But while the service is paused or rests nothing comes
 to that, and a request's end should not wait for it. One look a second over what is held, which the windows
-bound, and no timer for any request.
+bound, and no timer for any request; none at all while nothing is held.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 from bufferproxy.clock import Clock
 from bufferproxy.drain.lanes import Item, Lanes
 
 EVERY = 1.0
 """Seconds between two looks."""
+
+
+class Activity(Protocol):
+    """Whether anything is held that could be sent (`drain/activity.py`)."""
+
+    async def begun(self) -> None: ...
+
+    def over(self) -> bool: ...
 
 
 class Expiry:
@@ -27,11 +36,13 @@ class Expiry:
         self._end = end
         self._clock = clock
 
-    async def run(self) -> None:
+    async def run(self, activity: Activity) -> None:
         """Until cancelled."""
         while True:
-            await self._clock.sleep(EVERY)
-            self.look()
+            await activity.begun()
+            while not activity.over():
+                await self._clock.sleep(EVERY)
+                self.look()
 
     def look(self) -> None:
         now_ms = int(self._clock.wall() * 1000)

@@ -1,6 +1,6 @@
 """The sentence: fetch -> lane -> pace -> deliver -> decide -> settle -> commit.
 
-A fixed set of deliverers, none per request. Every fetched record ends in exactly one of: settled, put back,
+Deliverers, as many as were ever busy at a time, and none per request. Every fetched record ends in exactly one of: settled, put back,
 lying aside until its time, or given up because its partition has left us; `_deliver` sees to that in one
 `finally`. What happens between a lane and the service's answer is in `sender.py`.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from bufferproxy.clock import Clock
 from bufferproxy.deliver.contract import Deliverer
+from bufferproxy.drain.activity import Activity
 from bufferproxy.drain.announcer import Announcer
 from bufferproxy.drain.committer import Committer
 from bufferproxy.drain.delays import Delays
@@ -78,7 +79,8 @@ class Worker:
         self._openings = Openings(
             self._holding, self._admit, self._interrupt, self._inquest.on, at_most_once=plan.at_most_once
         )
-        self._delays = Delays(clock, self._lanes.offer, self._hop, self._expire)
+        self._delays = Delays(clock, self._come_due, self._hop, self._expire)
+        self.activity = Activity(lambda: self._holding.open() - len(self._delays))
         self._flights = Flights()
         self._sender = Sender(plan, deliverer, pacer, self._flights, clock, emit)
         self._announcer = self._sender.announcer = Announcer(self._holding)
@@ -91,6 +93,9 @@ class Worker:
         self._taken: set[Item] = set()
         """Out of the lanes, and not concluded."""
         self._expiry = Expiry(self._lanes, self._taken, self._expire, clock)
+        self._deliverers = 0
+        self._at_hand = 0
+        """Deliverers that wait for something to send."""
         self._ended = 0
 
     # --- the sentence ---
@@ -106,12 +111,11 @@ class Worker:
             group.create_task(self._fetch(reader))
             group.create_task(committer.run())
             group.create_task(self._delays.run())
-            group.create_task(self._expiry.run())
+            group.create_task(self._expiry.run(self.activity))
             group.create_task(self._inquest.run(log))
             if self._parking is not None:
                 group.create_task(self._parking.run(log, self.plan.topics.group))
-            for _ in range(self.plan.concurrency):
-                group.create_task(self._deliver())
+            self._add_deliverer(group)
 
     async def stop(self, grace: float) -> None:
         """Send nothing more; wait for what is in flight, at most `grace` seconds; commit."""
@@ -129,6 +133,7 @@ class Worker:
             except LogUnavailable:
                 await self._clock.sleep(0.5)
                 continue
+            self.activity.stir()
             for record in records:
                 self._take_in(record, reader.after(record))
             self.arrived()
@@ -169,10 +174,23 @@ class Worker:
             self._lanes.offer(item)
             self._crowded(item.partition)
 
-    async def _deliver(self) -> None:
+    def _come_due(self, item: Item) -> None:
+        self.activity.stir()
+        self._lanes.offer(item)
+
+    def _add_deliverer(self, group: asyncio.TaskGroup) -> None:
+        self._deliverers += 1
+        self._at_hand += 1
+        group.create_task(self._deliver(group))
+
+    async def _deliver(self, group: asyncio.TaskGroup) -> None:
         while not self._stopping:
             item = await self._lanes.take()
+            self._at_hand -= 1
+            if not self._at_hand and self._deliverers < self.plan.concurrency:
+                self._add_deliverer(group)  # as many as were ever busy at a time, and one
             if item.request.due_at is not None and self.plan.keyed and self._waits.until_due(item):
+                self._at_hand += 1
                 continue
             self._taken.add(item)
             disposition: Disposition = Release()
@@ -181,6 +199,7 @@ class Worker:
                     await self._announcer.announce(item)
                 disposition = await self._sender.attempt(item)
             finally:
+                self._at_hand += 1
                 self._taken.discard(item)
                 self._conclude(item, disposition)
 
