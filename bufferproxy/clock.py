@@ -79,6 +79,40 @@ class SystemClock:
         return self._pool[start : start + 12]
 
 
+class Ticker:
+    """One timer for all that is looked at regularly: a process at rest wakes up four times a second, however
+    many services it has."""
+
+    TICK = 0.25
+    """Seconds."""
+
+    TOGETHER = 32
+    """Looks in one turn of the loop, lest a request waits for all of them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._looks: list[tuple[int, Callable[[], None]]] = []
+        self._ticks = 0
+
+    def every(self, seconds: float, look: Callable[[], None]) -> None:
+        """Call `look` each time so many seconds have passed (a multiple of TICK). It must not block."""
+        self._looks.append((round(seconds / self.TICK), look))
+
+    async def run(self) -> None:
+        """Until cancelled, or until a look raises."""
+        while True:
+            await self._clock.sleep(self.TICK)
+            self._ticks += 1
+            due = [look for every, look in self._looks if self._ticks % every == 0]
+            for number, look in enumerate(due, 1):
+                look()
+                if number % self.TOGETHER == 0:
+                    await asyncio.sleep(0)
+
+    def __repr__(self) -> str:
+        return f"<Ticker of {len(self._looks)} looks>"
+
+
 @lru_cache(maxsize=256)
 def rfc3339(ms: int) -> str:
     """Milliseconds since the epoch as RFC 3339 in UTC: `2026-01-31T12:00:00.250Z`."""

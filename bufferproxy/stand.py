@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Coroutine
 from functools import partial
@@ -31,7 +30,7 @@ from bufferproxy.http1.reply import ReplyLimits
 from bufferproxy.http1.target import parse_target
 from bufferproxy.log.contract import Log, LogReader
 from bufferproxy.log.survey import Measured, Survey
-from bufferproxy.observe.events import Events, Finished
+from bufferproxy.observe.events import Events
 from bufferproxy.observe.gauges import GaugeReading
 from bufferproxy.observe.snapshot import Resting, Standing
 from bufferproxy.policy.breaker import State
@@ -44,8 +43,9 @@ from bufferproxy.results.dead_view import DeadView
 from bufferproxy.settle.redrive import Redriver
 from bufferproxy.settle.settler import Settler
 
-HELD_EVERY = 0.25
-"""Seconds between two accounts of what held deliveries back."""
+AT_REST = 40
+"""Looks (10 s) that a service at rest is passed over: the ramp after a long silence is begun in time all the
+same."""
 
 
 class Stand:
@@ -77,7 +77,12 @@ class Stand:
         door, expire = FrontDoor(self.front), self._service.expire
         self.redriver = Redriver(name, expire, log, door, clock, events.emit)
         self.survey = Survey(
-            names, log, clock, self.backlog.measuring, self._surveyed, concurrency=self._plan.concurrency
+            names,
+            clock,
+            self.backlog.measuring,
+            self._surveyed,
+            concurrency=self._plan.concurrency,
+            moved=self._stirs if self._exact else object,
         )
         self._talk = talk
         self._bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
@@ -86,6 +91,10 @@ class Stand:
         self._ramp = translate.congestion(self._service).ramp
         self._reader: LogReader | None = None
         self._deliverer: Service | None = None
+        self._governor: Governor | None = None
+        self._passed_over = AT_REST
+        self._plain = False
+        """Nothing holds the service back, so that nothing will change by itself."""
         self._moved = 0
         self._partitions = sum(map(log.partitions, self._plan.reads))
         """Of all topics that workers read."""
@@ -104,14 +113,13 @@ class Stand:
 
     async def _drain(self, working: Coroutine[Any, Any, None], party: Party) -> None:
         settings, burst = translate.congestion(self._service), self._service.burst
-        async with asyncio.TaskGroup() as group:
-            group.create_task(working)
-            if self._talk is None:
-                group.create_task(Governor(party, self._bucket, settings, burst, self._clock).run())
-                return
+        if self._talk is None:
+            self._governor = Governor(party, self._bucket, settings, burst, self._clock)
+        else:
             self._talk.join(Governed(party, settings, burst, self._talk.lease(self.name)))
             assert self.worker is not None  # noqa: S101 - it is what works
             self.worker.arrived = self._talk.nudge
+        await working
 
     async def stop_draining(self, grace: float) -> None:
         """Finish and commit what is in flight. `run` must still be running."""
@@ -124,14 +132,26 @@ class Stand:
         if self._deliverer is not None:
             await self._deliverer.close()
 
-    async def account_for_held(self) -> None:
-        """For those who look back, and for callers, whom it concerns what lies ahead."""
-        while True:
-            await self._clock.sleep(HELD_EVERY)
-            for held in self.pacer.held():
-                self._events.emit(held)
-            if self.worker is not None:
-                self.backlog.outlook = outlook(self.pacer.asked_for, self.pacer.regime, self._ramp)
+    def look(self) -> None:
+        """Four times a second: judges the service, emits how long deliveries were held back, and updates what
+        callers are told to expect. A service at rest costs next to nothing."""
+        worker, pacer = self.worker, self.pacer
+        if worker is None:
+            return
+        if self._at_rest(worker) and self._passed_over < AT_REST:
+            self._passed_over += 1
+            return
+        self._passed_over = 0
+        if self._governor is not None:
+            self._governor.look()
+        for held in pacer.held():
+            self._events.emit(held)
+        self.backlog.outlook = ahead = outlook(pacer.asked_for, pacer.regime, self._ramp)
+        self._plain = ahead is CLEAR and not pacer.regime.shadow
+
+    def _at_rest(self, worker: Worker) -> bool:
+        """Nothing is to be sent, and nothing will change by itself."""
+        return self._plain and not worker.activity and self.pacer.resting is None
 
     # --- numbers ---
 
@@ -139,12 +159,15 @@ class Stand:
         """After the first survey: from here on what comes and goes is counted."""
         measured = self.survey.measured()
         self.backlog.requests = measured.open
-        self._events.subscribe(Finished, self._finished)
 
-    def _finished(self, event: Finished) -> None:
-        if event.service == self.name:
-            self._moved += 1
-            self.backlog.finished()
+    def finished(self) -> None:
+        """A request of this service has ended here."""
+        self._moved += 1
+        self.backlog.finished()
+
+    def _stirs(self) -> object:
+        worker = self.worker
+        return self.backlog.requests, self._moved, 0 if worker is None else worker.moved
 
     def _surveyed(self, measured: Measured) -> None:
         self.backlog.measured(measured.open, measured.size, measured.drained, measured.ends, measured.delayed)
@@ -198,7 +221,7 @@ class Stand:
 
     def seen(self) -> Seen:
         worker = self.worker
-        if worker is None:
+        if worker is None or self._at_rest(worker):
             return Seen(0, self._moved, excused=True, allowed=0.0)
         part = worker.held / self._partitions  # turns go round: the share of the moment tells little
         return Seen(

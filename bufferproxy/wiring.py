@@ -26,10 +26,10 @@ from bufferproxy.accept.routing import Router
 from bufferproxy.accept.status import StatusBook
 from bufferproxy.admin.app import admin_app
 from bufferproxy.admin.auth import Access, Tokens
-from bufferproxy.admin.health import Draining, LogWatch, Readiness, Starting
+from bufferproxy.admin.health import LOOK, Draining, LogWatch, Readiness, Starting
 from bufferproxy.admin.progress import ProgressWatch
 from bufferproxy.admin.server import AdminServer, AdminTls
-from bufferproxy.clock import SystemClock
+from bufferproxy.clock import SystemClock, Ticker
 from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.load import Loaded
 from bufferproxy.config.not_yet import not_yet
@@ -45,12 +45,13 @@ from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.observed import ObservedLog
 from bufferproxy.log.open import open_log
 from bufferproxy.log.queues import check_queues
-from bufferproxy.observe.events import Events, Refused
+from bufferproxy.log.survey import Surveyor
+from bufferproxy.observe.events import Events, Finished, Refused
 from bufferproxy.observe.lag import LoopLag
 from bufferproxy.observe.logs import LogLines, configure
 from bufferproxy.observe.meters import Meters
 from bufferproxy.observe.metrics import Metrics
-from bufferproxy.observe.rates import RecentRates
+from bufferproxy.observe.rates import SAMPLE_EVERY, RecentRates
 from bufferproxy.observe.snapshot import Snapshots
 from bufferproxy.rate.talk import Talk
 from bufferproxy.results.dead_view import DeadView
@@ -126,6 +127,7 @@ class Replica:
         self.draining = Draining()
         self.progress = ProgressWatch(self.clock)
         self.stands: list[Stand] = []
+        self.ticker = Ticker(self.clock)
         self.talk: Talk | None = None
         self._stop_by = self.clock.now() + self.settings.grace
         """By when what is in flight must have ended: set anew when the end begins."""
@@ -140,16 +142,18 @@ class Replica:
             log = await self._open_log(stack)
             watch = LogWatch(log, self.clock)
             checks = (self.starting.check, watch.check, self.draining.check, self.progress.check)
-            readiness = Readiness(checks, self.clock, self.events.emit)
-            for background in (watch, LoopLag(self.clock, self.events.emit), self.rates):
+            readiness = Readiness(checks, self.events.emit)
+            for background in (watch, LoopLag(self.clock, self.events.emit), self.ticker):
                 self._spawn(background.run(), stack)
+            self.ticker.every(SAMPLE_EVERY, self.rates.sample)
             admin = await self._start_admin(stack, readiness)
             dead = await self._start_dead(stack, log)
             await self._start_services(stack, log, dead)
             view = await self._start_results(stack, log) if self.accepts else None
             data = await self._start_data_plane(stack, log, view, dead) if view is not None else None
             self.starting.over()
-            self._spawn(readiness.run(), stack)
+            readiness.look()
+            self.ticker.every(LOOK, readiness.look)
             stack.callback(self._begin_the_end)
             logger.info(
                 "ready",
@@ -198,16 +202,21 @@ class Replica:
 
     async def _start_services(self, stack: AsyncExitStack, log: Log, dead: DeadView) -> None:
         talk = None if isinstance(self.settings.log, SqliteLog) or not self.drains else self._talk(log)
+        names = [translate.names(self.settings, name) for name in self.settings.services]
+        await self._insist(partial(check_queues, names, log))
+        surveyor = Surveyor(log, self.clock)
         for name in self.settings.services:
-            await self._insist(partial(check_queues, translate.names(self.settings, name), log))
             stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk)
             self.stands.append(stand)
+            surveyor.surveys.append(stand.survey)
             self.metrics.register(name, stand.gauges)
             self.snapshots.register(name, stand.standing, stand.gauges)
-            await self._insist(stand.survey.look)
-            stand.begin_counting()
-            self._spawn(stand.survey.run(), stack)
-            self._spawn(stand.account_for_held(), stack)
+        await self._insist(surveyor.look)
+        self._count_ends()
+        self._spawn(surveyor.run(), stack)
+        for stand in self.stands:
+            name = stand.name
+            self.ticker.every(Ticker.TICK, stand.look)
             if self.drains:
                 stack.push_async_callback(stand.close)
                 self._spawn(await stand.start_draining(log), stack)
@@ -220,6 +229,13 @@ class Replica:
         stack.push_async_callback(self._stop_draining)
         self.dead.open(dead, log, {stand.name: stand.redriver for stand in self.stands})
         stack.push_async_callback(self.dead.close)
+
+    def _count_ends(self) -> None:
+        """From here on what comes and goes is counted: what was there before is known."""
+        stands = {stand.name: stand for stand in self.stands}
+        for stand in self.stands:
+            stand.begin_counting()
+        self.events.subscribe(Finished, lambda event: stands[event.service].finished())
 
     async def _start_results(self, stack: AsyncExitStack, log: Log) -> ResultsView:
         settings = self.settings

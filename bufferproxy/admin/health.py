@@ -96,9 +96,8 @@ class Draining:
 class Readiness:
     """All checks together; emits HealthChanged when one turns."""
 
-    def __init__(self, checks: Sequence[Callable[[], Check]], clock: Clock, emit: Emit) -> None:
+    def __init__(self, checks: Sequence[Callable[[], Check]], emit: Emit) -> None:
         self._checks = checks
-        self._clock = clock
         self._emit = emit
         self._was: dict[str, bool] = {}
 
@@ -111,12 +110,6 @@ class Readiness:
             if ok != self._was.get(name, True):
                 self._emit(HealthChanged(name, ok, detail))
             self._was[name] = ok
-
-    async def run(self) -> None:
-        """A look each half second, until cancelled."""
-        while True:
-            self.look()
-            await self._clock.sleep(LOOK)
 
     def __repr__(self) -> str:
         return f"<Readiness {self._was}>"

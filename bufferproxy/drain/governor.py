@@ -9,9 +9,6 @@ from bufferproxy.policy.bucket import TokenBucket
 from bufferproxy.policy.congestion import Congestion, Settings
 from bufferproxy.policy.regime import Regime
 
-TICK = 0.25
-"""Seconds between two looks."""
-
 
 class Governor:
     def __init__(
@@ -24,13 +21,8 @@ class Governor:
         self._congestion = Congestion(settings, clock.now())
         self._obey(self._congestion.regime(clock.now()))
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self._clock.sleep(TICK)
-            self.look()
-
     def look(self) -> None:
+        """A few times a second."""
         now = self._clock.now()
         self._congestion.feed(self._party.counted(), now, self._clock.random())
         self._party.told()

@@ -1,8 +1,9 @@
 """The sentence: fetch -> lane -> pace -> deliver -> decide -> settle -> commit.
 
-Deliverers, as many as were ever busy at a time, and none per request. Every fetched record ends in exactly one of: settled, put back,
-lying aside until its time, or given up because its partition has left us; `_deliver` sees to that in one
-`finally`. What happens between a lane and the service's answer is in `sender.py`.
+Deliverers, as many as were ever busy at a time, and none per request. Every fetched record ends in exactly
+one of: settled, put back, lying aside until its time, or given up because its partition has left us;
+`_deliver` sees to that in one `finally`. What happens between a lane and the service's answer is in
+`sender.py`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from bufferproxy.errors import AppendRefused, AppendUncertain
+from bufferproxy.errors import AppendRefused, AppendUncertain, LogUnavailable
 from bufferproxy.log.marks import decode
 from bufferproxy.records import Entry, Partition, Position, Record
 
@@ -200,6 +200,17 @@ class LogInspector(ABC):
     @abstractmethod
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
         """Every partition of `topics` that exist. Raises LogUnavailable."""
+
+    async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
+        """`lag` of many groups, each with its topics. A group that the log cannot tell of is left out. Raises
+        LogUnavailable when that is all of them."""
+        looks = [self.lag(group, topics) for group, topics in wanted.items()]
+        told = dict(zip(wanted, await asyncio.gather(*looks, return_exceptions=True), strict=True))
+        failed = [each for each in told.values() if isinstance(each, BaseException)]
+        for failure in failed:
+            if not isinstance(failure, LogUnavailable) or len(failed) == len(told):
+                raise failure
+        return {group: lags for group, lags in told.items() if not isinstance(lags, BaseException)}
 
     @abstractmethod
     async def read(self, position: Position, limit: int) -> Sequence[Record]:

@@ -122,7 +122,7 @@ class Feed:
                 return records
 
     def _ready(self) -> Mapping[Partition, int]:
-        """Where to go on, of each partition that has something; the others are looked at when that changes."""
+        """Where to go on in each partition that has something. The others are looked at when they stir."""
         ready = {
             partition: offset
             for partition in self._stirred

@@ -67,6 +67,9 @@ class ObservedLog(Log):
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
         return await self._told("lag", self._log.lag(group, topics))
 
+    async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
+        return await self._told("lag", self._log.lags(wanted))
+
     async def read(self, position: Position, limit: int) -> Sequence[Record]:
         return await self._told("read", self._log.read(position, limit))
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from bufferproxy.errors import LogUnusable
+from collections.abc import Sequence
+
+from bufferproxy.errors import LogUnavailable, LogUnusable
 from bufferproxy.log.contract import Log
 from bufferproxy.log.topics import ServiceTopics
 
 
-async def check_queues(names: ServiceTopics, log: Log) -> None:
+async def check_queues(services: Sequence[ServiceTopics], log: Log) -> None:
     """Raises LogUnusable, or LogUnavailable while the log cannot tell.
 
     1. With priorities all three have as many partitions: a key has one number, and who holds that number of
        one of them holds it of all.
     2. Without, nothing is left in the two that are not read any more: it would wait for ever.
     """
-    if names.priorities:
-        counts = {topic: log.partitions(topic) for topic in names.fresh}
-        if len(set(counts.values())) > 1:
-            told = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
-            raise LogUnusable(f"priorities need as many partitions for each: {told}")
-        return
-    left = sum(lag.records for lag in (await log.lag(names.group, (names.high, names.low))).values())
-    if left:
-        raise LogUnusable(
-            f"{left} requests wait in {names.high} and {names.low}, and only a service with `priority` reads "
-            "these: set it again, and drain first"
-        )
+    for names in services:
+        if names.priorities:
+            counts = {topic: log.partitions(topic) for topic in names.fresh}
+            if len(set(counts.values())) > 1:
+                told = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+                raise LogUnusable(f"priorities need as many partitions for each: {told}")
+    plain = {names.group: names for names in services if not names.priorities}
+    lags = await log.lags({group: (names.high, names.low) for group, names in plain.items()})
+    for group, names in plain.items():
+        if group not in lags:
+            raise LogUnavailable(f"whether anything is left in {names.high} and {names.low} is not known")
+        left = sum(lag.records for lag in lags[group].values())
+        if left:
+            raise LogUnusable(
+                f"{left} requests wait in {names.high} and {names.low}, and only a service with `priority`"
+                " reads these: set it again, and drain first"
+            )

@@ -1,18 +1,25 @@
-"""How much lies in the log for each service, and how fast it drains: looked at twice a second."""
+"""How much lies in the log for each service, and how fast it drains.
+
+One look for all services of a process, twice a second: of those where something moves. The rest is looked at
+now and then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from bufferproxy.clock import Clock
-from bufferproxy.errors import LogError
+from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.log.contract import Lag, LogInspector
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition
 
 EVERY = 0.5
+"""Seconds between two looks at what moves, and ..."""
+AT_REST_EVERY = 30.0
+"""... at what does not. (Where other processes move it too, this one cannot know that it is at rest.)"""
 HORIZON = 10.0
 """Seconds over which the drain rate is averaged."""
 
@@ -30,41 +37,44 @@ class Measured(NamedTuple):
 
 
 class Survey:
-    """One service's view of the log. `began` is called before each look, `told` after it."""
+    """One service's view of the log. `began` is called before each look, `told` after it. `moved` returns
+    something else whenever this process may have moved something."""
 
     def __init__(
         self,
         names: ServiceTopics,
-        log: LogInspector,
         clock: Clock,
         began: Callable[[], None],
         told: Callable[[Measured], None],
         *,
         concurrency: int,
+        moved: Callable[[], object] = object,
     ) -> None:
+        self.names = names
+        self.began = began
         self._concurrency = concurrency
-        self._names = names
-        self._log = log
         self._clock = clock
-        self._began = began
         self._told = told
+        self._moved = moved
+        self._seen: object = None
         self._lags: Mapping[Partition, Lag] = {}
         self._at = clock.now()
         self._drained = 0.0
 
-    async def run(self) -> None:
-        """Until cancelled. A log that does not answer leaves the last look standing."""
-        while True:
-            await self._clock.sleep(EVERY)
-            try:
-                await self.look()
-            except LogError:
-                continue
+    def due(self) -> bool:
+        """Whether something may have moved since the last look, or should have."""
+        if self._moved() != self._seen:
+            return True
+        measured = self.measured()
+        return measured.open > measured.delayed or self._clock.now() - self._at >= AT_REST_EVERY
 
-    async def look(self) -> None:
-        names = self._names
-        self._began()
-        lags = await self._log.lag(names.group, names.open)
+    def begin(self) -> None:
+        """A look begins."""
+        self._seen = self._moved()
+        self.began()
+
+    def take(self, lags: Mapping[Partition, Lag]) -> None:
+        """What the look found, of all partitions of `names.open`."""
         now = self._clock.now()
         before, elapsed = self._lags, now - self._at
         if before and elapsed > 0:
@@ -95,11 +105,47 @@ class Survey:
         ]
         return Measured(
             sum(lag.records for _, lag in lags),
-            sum(lag.records for partition, lag in lags if partition.topic == self._names.delayed),
+            sum(lag.records for partition, lag in lags if partition.topic == self.names.delayed),
             sum(lag.size for _, lag in lags),
             self._drained,
             {partition: lag.end for partition, lag in lags},
         )
 
     def __repr__(self) -> str:
-        return f"<Survey {self._names.group} {self.measured()}>"
+        return f"<Survey {self.names.group} {self.measured()}>"
+
+
+class Surveyor:
+    """Looks at the log for the surveys of all services."""
+
+    def __init__(self, log: LogInspector, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self.surveys: list[Survey] = []
+
+    async def run(self) -> None:
+        """Until cancelled. A log that does not answer leaves the last look standing."""
+        while True:
+            await self._clock.sleep(EVERY)
+            due = [survey for survey in self.surveys if survey.due()]
+            if due:
+                try:
+                    await self.look(due)
+                except LogError:
+                    continue
+
+    async def look(self, surveys: Sequence[Survey] | None = None) -> None:
+        """At these, or at all. Raises LogUnavailable when the log could not tell of all of them."""
+        wanted = self.surveys if surveys is None else surveys
+        for survey in wanted:
+            survey.begin()
+        found = await self._log.lags({survey.names.group: survey.names.open for survey in wanted})
+        for survey in wanted:
+            if survey.names.group in found:
+                survey.take(found[survey.names.group])
+        if len(found) < len(wanted):
+            unknown = [survey.names.group for survey in wanted if survey.names.group not in found]
+            raise LogUnavailable(f"how much waits is not known of {', '.join(unknown)}")
+
+    def __repr__(self) -> str:
+        return f"<Surveyor of {len(self.surveys)} services>"

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from bufferproxy.clock import Clock
     from bufferproxy.observe.meters import Meters
 
-INTERVAL = 1.0
+SAMPLE_EVERY = 1.0
+"""Seconds between two samples."""
 WINDOW = 10.0
 
 
@@ -75,12 +76,6 @@ class RecentRates:
         if not samples or service not in self._meters.services:
             return NO_RATES
         return between(samples[0], self._totals(service, self._clock.now()))
-
-    async def run(self) -> None:
-        """One sample a second, until cancelled."""
-        while True:
-            await self._clock.sleep(INTERVAL)
-            self.sample()
 
     def _totals(self, service: str, now: float) -> Sample:
         meters = self._meters.services[service]

@@ -11,7 +11,9 @@ SEGMENTS = st.sampled_from([b"", b"a", b"ab", b"b", b"%61", b".."])
 PATHS = st.lists(SEGMENTS, max_size=3).map(lambda parts: b"/" + b"/".join(parts))
 HOSTS = st.sampled_from([b"x.example", b"y.example"])
 MATCHES = st.builds(Match, path=st.one_of(st.just(b""), PATHS), host=st.one_of(st.none(), HOSTS))
-TARGETS = st.one_of(st.just(b"*"), st.tuples(PATHS, st.sampled_from([b"", b"?", b"?q=/a/b", b"/"])).map(b"".join))
+TARGETS = st.one_of(
+    st.just(b"*"), st.tuples(PATHS, st.sampled_from([b"", b"?", b"?q=/a/b", b"/"])).map(b"".join)
+)
 
 
 def searched(matches: list[Match], host: bytes, target: bytes) -> int | None:

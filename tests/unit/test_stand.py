@@ -10,6 +10,7 @@ import pytest
 
 from bufferproxy import translate
 from bufferproxy.accept.admission import CLEAR, Outlook
+from bufferproxy.clock import Ticker
 from bufferproxy.config.load import load
 from bufferproxy.drain.pacer import UNBOUND
 from bufferproxy.log.memory import Memory, MemoryLog
@@ -17,7 +18,7 @@ from bufferproxy.observe.events import Events
 from bufferproxy.policy.breaker import State
 from bufferproxy.results.dead_index import DeadIndex
 from bufferproxy.results.dead_view import DeadView
-from bufferproxy.stand import HELD_EVERY, Stand, outlook
+from bufferproxy.stand import Stand, outlook
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -37,10 +38,9 @@ async def draining(folder: Path, clock: FakeClock) -> AsyncIterator[Stand]:
     await log.ensure(translate.topics(settings), create=True)
     dead = DeadView(log, cast("DeadIndex", None), {}, clock)
     stand = Stand("a", settings, log, clock, Events(), dead)
-    tasks = [
-        asyncio.create_task(await stand.start_draining(log)),
-        asyncio.create_task(stand.account_for_held()),
-    ]
+    ticker = Ticker(clock)
+    ticker.every(Ticker.TICK, stand.look)
+    tasks = [asyncio.create_task(await stand.start_draining(log)), asyncio.create_task(ticker.run())]
     await clock.advance(0)
     yield stand
     for task in tasks:
@@ -59,11 +59,11 @@ async def test_a_rest_is_known_to_those_who_accept(tmp_path: Path) -> None:
     clock = FakeClock()
     async with draining(tmp_path, clock) as stand:
         stand.pacer.unreachable("refused")
-        await clock.advance(HELD_EVERY)
+        await clock.advance(Ticker.TICK)
         assert stand.backlog.outlook is CLEAR
         stand.pacer.asked(40.0, "503")
-        await clock.advance(HELD_EVERY)
-        assert stand.backlog.outlook == Outlook(40.0 - HELD_EVERY, 1.0, GAIN)
+        await clock.advance(Ticker.TICK)
+        assert stand.backlog.outlook == Outlook(40.0 - Ticker.TICK, 1.0, GAIN)
         await clock.advance(40.0)
         assert stand.backlog.outlook.still == 0.0
 

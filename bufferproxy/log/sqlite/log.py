@@ -128,13 +128,20 @@ class SqliteLog(Log):
         return found
 
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
+        return (await self.lags({group: topics}))[group]
+
+    async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
+        """In one trip to the reading thread."""
         self._check()
-        chosen = [
-            self._tables[Partition(topic, number)]
-            for topic in topics
-            for number in range(self._counts.get(topic, 0))
-        ]
-        return await self.database.read(lambda connection: reads.lag(connection, group, chosen))
+        chosen = {
+            group: [
+                self._tables[Partition(topic, number)]
+                for topic in topics
+                for number in range(self._counts.get(topic, 0))
+            ]
+            for group, topics in wanted.items()
+        }
+        return await self.database.read(lambda connection: reads.lags(connection, chosen))
 
     async def ping(self) -> None:
         """The writer's turn comes, and it can write: a full disk is an answer too."""

@@ -29,11 +29,16 @@ def scan(
     return found
 
 
-def lag(connection: Connection, group: str, tables: Iterable[Table]) -> Mapping[Partition, Lag]:
-    """One snapshot for all, so that start, commit and end belong together."""
+def lags(
+    connection: Connection, wanted: Mapping[str, Iterable[Table]]
+) -> Mapping[str, Mapping[Partition, Lag]]:
+    """By group. One snapshot for all, so that start, commit and end belong together."""
     connection.execute("BEGIN")
     try:
-        return {table.partition: _lag(connection, group, table) for table in tables}
+        return {
+            group: {table.partition: _lag(connection, group, table) for table in tables}
+            for group, tables in wanted.items()
+        }
     finally:
         connection.execute("COMMIT")
 

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bufferproxy.observe.events import Accepted, Events, Finished, Held
 from bufferproxy.observe.meters import Meters
-from bufferproxy.observe.rates import NO_RATES, RecentRates
+from bufferproxy.observe.rates import NO_RATES, SAMPLE_EVERY, RecentRates
 
 if TYPE_CHECKING:
     from tests.unit.observe.conftest import HandClock
@@ -65,13 +64,10 @@ def test_a_service_that_is_gone_has_no_rates(clock: HandClock) -> None:
     assert rates.rates("mail") == NO_RATES
 
 
-async def test_it_samples_once_a_second_until_cancelled(clock: HandClock) -> None:
+def test_rates_go_back_over_the_window_and_no_further(clock: HandClock) -> None:
     rates, events, _ = world(clock)
-    running = asyncio.create_task(rates.run())
     for _ in range(12):
         events.emit(Accepted("auth", 1, 0.1))
-        await clock.advance(1.0)
+        clock.time += SAMPLE_EVERY
+        rates.sample()
     assert rates.rates("auth").accepted == pytest.approx(1.0)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
