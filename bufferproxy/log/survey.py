@@ -58,6 +58,8 @@ class Survey:
         self._moved = moved
         self._seen: object = None
         self._lags: Mapping[Partition, Lag] = {}
+        self._whole = Measured()
+        """Of all partitions."""
         self._at = clock.now()
         self._drained = 0.0
 
@@ -65,8 +67,7 @@ class Survey:
         """Whether something may have moved since the last look, or should have."""
         if self._moved() != self._seen:
             return True
-        measured = self.measured()
-        return measured.open > measured.delayed or self._clock.now() - self._at >= AT_REST_EVERY
+        return self._whole.open > self._whole.delayed or self._clock.now() - self._at >= AT_REST_EVERY
 
     def begin(self) -> None:
         """A look begins."""
@@ -85,7 +86,8 @@ class Survey:
             )
             self._drained = self._averaged(max(0, moved) / elapsed, elapsed, before, lags)
         self._lags, self._at = lags, now
-        self._told(self.measured())
+        self._whole = self._measured(lags)
+        self._told(self._whole)
 
     def _averaged(
         self, pace: float, elapsed: float, before: Mapping[Partition, Lag], now: Mapping[Partition, Lag]
@@ -100,15 +102,20 @@ class Survey:
 
     def measured(self, among: Collection[Partition] | None = None) -> Measured:
         """Of all partitions, or of those that a worker holds."""
-        lags = [
-            (partition, lag) for partition, lag in self._lags.items() if among is None or partition in among
-        ]
+        if among is None:
+            return self._whole
+        return self._measured(
+            {partition: self._lags[partition] for partition in among if partition in self._lags}
+        )
+
+    def _measured(self, lags: Mapping[Partition, Lag]) -> Measured:
+        delayed = self.names.delayed
         return Measured(
-            sum(lag.records for _, lag in lags),
-            sum(lag.records for partition, lag in lags if partition.topic == self.names.delayed),
-            sum(lag.size for _, lag in lags),
+            sum(lag.records for lag in lags.values()),
+            sum(lag.records for partition, lag in lags.items() if partition.topic == delayed),
+            sum(lag.size for lag in lags.values()),
             self._drained,
-            {partition: lag.end for partition, lag in lags},
+            {partition: lag.end for partition, lag in lags.items()},
         )
 
     def __repr__(self) -> str:

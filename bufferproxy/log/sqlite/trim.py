@@ -1,7 +1,7 @@
 """Letting go of what `Topic.keep` no longer asks for: a little at a time, on the writer's thread.
 
 1. `committed_by`: when enough has been settled to be worth it, or when nothing else is to be done.
-2. `seconds`: looked at once a second.
+2. `seconds`: looked at once a second where little time is to be kept, and once a minute elsewhere.
 3. `compact`: a newer record removes the older one of its key in its own transaction (see `appends.py`); what
    is left here are tombstones, which stay a day for whoever reads slowly.
 4. Pages that are no longer used are given back to the file system when nothing else is to be done.
@@ -24,6 +24,8 @@ WORTH_IT = 512
 """Settled records of one partition from which on it is trimmed in others' transactions."""
 AGE_CHECK = 1.0
 """Seconds between two looks at what is too old."""
+AGE_CHECK_MOST = 60.0
+"""The same for what is kept for long: nobody minds a minute more in an hour."""
 TOMBSTONES = 24 * 3600.0
 """Seconds that a tombstone stays."""
 SPARE = 16 << 20
@@ -43,6 +45,8 @@ class Trimmer:
         self._eager = False
         self._age_checked = float("-inf")
         self._aged: list[Table] = []
+        self._age_due: dict[Table, float] = {}
+        """When each is looked at again."""
         self._swept: dict[Table, int] = {}
         self._unused = 1  # unknown, so worth a look
         self._trimmed: list[tuple[Table, Edge]] = []
@@ -52,7 +56,7 @@ class Trimmer:
     def due(self, *, idle: bool) -> bool:
         if self._clock.now() - self._age_checked >= AGE_CHECK:
             self._age_checked = self._clock.now()
-            self._aged = [t for t in tuple(self._tables.values()) if t.keep.seconds is not None or t.compact]
+            self._aged = [table for table in tuple(self._tables.values()) if self._may_age(table)]
         idle = idle or self._eager
         least = 1 if idle else WORTH_IT
         return bool(self._aged) or (idle and self._unused > 0) or self._most_settled(least) is not None
@@ -90,8 +94,20 @@ class Trimmer:
         """While eager, everything is worth it at once. Begins with a look at what is too old."""
         self._eager = eager
         self._age_checked = float("-inf")
+        self._age_due = {}
 
     # --- what it does
+
+    def _may_age(self, table: Table) -> bool:
+        """It holds something, and was not looked at lately."""
+        keep = table.keep.seconds
+        if (keep is None and not table.compact) or table.start.offset == table.tail.offset:
+            return False
+        if self._age_checked < self._age_due.get(table, 0.0):
+            return False
+        least = TOMBSTONES if keep is None else keep
+        self._age_due[table] = self._age_checked + min(AGE_CHECK_MOST, least / 60)
+        return True
 
     def _most_settled(self, least: int) -> Table | None:
         """The partition with the most settled records, at least so many."""
@@ -135,6 +151,8 @@ class Trimmer:
         end = min(begin + self._chunk, last)
         table.sweep(connection, begin, end, self._clock.wall() - TOMBSTONES)
         self._swept[table] = end if end < last else table.start.offset
+        if end < last:
+            self._age_due.pop(table, None)  # the next chunk in a second
 
     def _give_back(self, connection: Connection) -> None:
         began = self._clock.now()
