@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.front import KeySource, Terms
 from bufferproxy.accept.routing import Match
@@ -122,23 +124,29 @@ def concurrency(service: Service) -> int:
 
 def retry(service: Service) -> RetryPolicy:
     found = service.retry
-    statuses: set[int] = set()
-    for cause in found.on:
-        if cause.endswith("xx"):
-            first = int(cause[0]) * 100
-            statuses.update(range(first, first + 100))
-        elif cause != "timeout":
-            statuses.add(int(cause))
     again = service.delivery != "at_most_once"
     return RetryPolicy(
         found.attempts,
         found.first,
         found.max,
         found.jitter,
-        frozenset(statuses),
+        _statuses(tuple(found.on)),
         timeout=again and "timeout" in found.on,
         interrupted=again,
     )
+
+
+@lru_cache(maxsize=64)
+def _statuses(causes: tuple[str, ...]) -> frozenset[int]:
+    """Most services name the same causes, and share the set."""
+    statuses: set[int] = set()
+    for cause in causes:
+        if cause.endswith("xx"):
+            first = int(cause[0]) * 100
+            statuses.update(range(first, first + 100))
+        elif cause != "timeout":
+            statuses.add(int(cause))
+    return frozenset(statuses)
 
 
 def receive(settings: Settings) -> limits.Limits:

@@ -37,6 +37,8 @@ class Schema(NamedTuple):
     application: int
     version: int
     script: str
+    oldest: int = 1 << 30
+    """The oldest version that is read as it is; a file of it is of the newest from then on."""
     synced: bool = True
     """False for what can be made anew: a power loss may take the last transactions, and never the file."""
 
@@ -174,7 +176,7 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
             f"{path} was written by a newer bufferproxy (format {version}, this one knows"
             f" {schema.version}): run that version, or drain the file with it first"
         )
-    if made and isinstance(version, int) and version < schema.version:
+    if made and isinstance(version, int) and version < min(schema.version, schema.oldest):
         raise Outdated(
             f"{path} was written by an older bufferproxy (format {version}, this one knows {schema.version}):"
             " drain it with that version, then use another file"
@@ -188,6 +190,8 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
     connection.execute(f"PRAGMA journal_size_limit={WAL_CAP}")
     connection.execute("PRAGMA secure_delete=OFF")
     connection.execute("PRAGMA cache_size=-16384")
+    if made and version != schema.version:
+        connection.execute(f"PRAGMA user_version={schema.version}")
     if not made:
         # One transaction: a crash in the middle leaves an empty file, to be filled the next time.
         connection.executescript(

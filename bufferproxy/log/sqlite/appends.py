@@ -93,6 +93,8 @@ class Part:
 
     def run(self, connection: Connection, at: float) -> None:
         self.at = at
+        if not self.table.made:
+            self.table.make(connection)
         self.first = self.table.tail.offset
         self.end = self.table.append(connection, self.entries, self.sizes, at)
 
@@ -142,6 +144,7 @@ class Batch:
 
     def committed(self) -> None:
         for part in self.parts:
+            part.table.made = True
             part.table.tail = part.end
 
     def tell(self, error: LogError | None) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from bufferproxy.database import Connection
 from bufferproxy.log.sqlite import batches
@@ -34,29 +35,42 @@ Row = tuple[int, int, float, int, int, bytes, bytes, bytes]
 up to the last one of the row), checksum, and the three parts of `batches.py`."""
 
 
-def create(connection: Connection, id_: int) -> None:
-    connection.execute(
-        f"CREATE TABLE batches_{id_} (base INTEGER PRIMARY KEY, count INTEGER NOT NULL,"
-        " appended_at REAL NOT NULL, total INTEGER NOT NULL, checksum INTEGER NOT NULL, names BLOB NOT NULL,"
-        " layout BLOB NOT NULL, fields BLOB NOT NULL)"
-    )
-
-
 class BatchTable(Table):
     compact = False
 
     def __init__(self, id_: int, partition: Partition, start: Edge) -> None:
         super().__init__(id_, partition, start)
-        table = self._name = f"batches_{id_}"
-        self._insert = f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        self._within = (
-            f"SELECT * FROM {table} WHERE base < ?1 + ?2 AND base >="  # noqa: S608
-            f" coalesce((SELECT max(base) FROM {table} WHERE base <= ?1), ?1) ORDER BY base"
+        self.name = f"batches_{id_}"
+
+    # Statements are spelled when they are first used: a service at rest needs none of them.
+
+    @cached_property
+    def _insert(self) -> str:
+        return f"INSERT INTO {self.name} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+
+    @cached_property
+    def _within(self) -> str:
+        return (
+            f"SELECT * FROM {self.name} WHERE base < ?1 + ?2 AND base >="  # noqa: S608
+            f" coalesce((SELECT max(base) FROM {self.name} WHERE base <= ?1), ?1) ORDER BY base"
         )
-        self._behind = f"SELECT * FROM {table} WHERE base > ?1 ORDER BY base LIMIT ?2"  # noqa: S608
-        self._row_below = (
-            f"SELECT base, count, total, layout FROM {table} WHERE base < ?"  # noqa: S608
+
+    @cached_property
+    def _behind(self) -> str:
+        return f"SELECT * FROM {self.name} WHERE base > ?1 ORDER BY base LIMIT ?2"  # noqa: S608
+
+    @cached_property
+    def _row_below(self) -> str:
+        return (
+            f"SELECT base, count, total, layout FROM {self.name} WHERE base < ?"  # noqa: S608
             " ORDER BY base DESC LIMIT 1"
+        )
+
+    def make(self, connection: Connection) -> None:
+        connection.execute(
+            f"CREATE TABLE {self.name} (base INTEGER PRIMARY KEY, count INTEGER NOT NULL,"
+            " appended_at REAL NOT NULL, total INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+            " names BLOB NOT NULL, layout BLOB NOT NULL, fields BLOB NOT NULL)"
         )
 
     def append(
@@ -111,7 +125,7 @@ class BatchTable(Table):
             good = False
         if not good:
             last = base + count - 1 if isinstance(count, int) else base
-            raise Damaged(self.partition, base, last, f"row {base} of table {self._name}")
+            raise Damaged(self.partition, base, last, f"row {base} of table {self.name}")
         return base, count, packed
 
     def last(self, connection: Connection) -> Edge | None:
@@ -130,12 +144,12 @@ class BatchTable(Table):
         if row is not None:
             base, count, *_ = row
             kept = base if base + count > offset else offset
-            connection.execute(f"DELETE FROM {self._name} WHERE base < ?", (kept,))  # noqa: S608
+            connection.execute(f"DELETE FROM {self.name} WHERE base < ?", (kept,))  # noqa: S608
 
     def first_kept(self, connection: Connection, too_old: float) -> int:
         offset = self.start.offset
         for base, count, at in connection.execute(
-            f"SELECT base, count, appended_at FROM {self._name} ORDER BY base LIMIT {AGED}"  # noqa: S608
+            f"SELECT base, count, appended_at FROM {self.name} ORDER BY base LIMIT {AGED}"  # noqa: S608
         ):
             if at >= too_old:
                 break

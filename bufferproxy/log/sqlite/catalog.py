@@ -8,7 +8,6 @@ from pathlib import Path
 from bufferproxy.database import Connection, Schema
 from bufferproxy.errors import LogUnusable
 from bufferproxy.log.contract import Topic
-from bufferproxy.log.sqlite import batch_table, row_table
 from bufferproxy.log.sqlite.batch_table import BatchTable
 from bufferproxy.log.sqlite.row_table import RowTable
 from bufferproxy.log.sqlite.tables import Edge, Table
@@ -16,7 +15,8 @@ from bufferproxy.records import Partition
 
 SCHEMA = Schema(
     application=0x62756670,  # "bufp"
-    version=2,
+    version=3,
+    oldest=2,
     script=Path(__file__).with_name("schema.sql").read_text(encoding="utf-8"),
 )
 
@@ -32,8 +32,10 @@ def load(connection: Connection) -> tuple[int, list[Table], dict[tuple[str, Part
     ):
         kind = RowTable if compact else BatchTable
         tables[id_] = kind(id_, Partition(name, number), Edge(start, total))
+    made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table in tables.values():
-        table.open(connection)
+        if table.name in made:
+            table.open(connection)
     committed = {
         (group, tables[id_].partition): (offset, marks)
         for group, id_, offset, marks in connection.execute(
@@ -44,13 +46,13 @@ def load(connection: Connection) -> tuple[int, list[Table], dict[tuple[str, Part
 
 
 def create(connection: Connection, topics: Iterable[Topic]) -> list[Table]:
-    """Makes the topics that are missing, with their tables. Raises LogUnusable."""
+    """Makes the topics that are missing; their tables come with their first records. Raises LogUnusable."""
     made: list[Table] = []
+    known = dict(connection.execute("SELECT name, compact FROM topics"))
     for topic in topics:
-        row = connection.execute("SELECT compact FROM topics WHERE name = ?", (topic.name,)).fetchone()
-        if row is None:
+        if topic.name not in known:
             made.extend(_create(connection, topic))
-        elif topic.keep.compact and not row[0]:
+        elif topic.keep.compact and not known[topic.name]:
             raise LogUnusable(f"{topic.name} was made to keep every record: drain it, and use another file")
     return made
 
@@ -66,9 +68,4 @@ def _create(connection: Connection, topic: Topic) -> Iterable[Table]:
         ).lastrowid
         assert id_ is not None  # noqa: S101 - an INSERT has one
         partition = Partition(topic.name, number)
-        if topic.keep.compact:
-            row_table.create(connection, id_)
-            yield RowTable(id_, partition, Edge(0, 0))
-        else:
-            batch_table.create(connection, id_)
-            yield BatchTable(id_, partition, Edge(0, 0))
+        yield (RowTable if topic.keep.compact else BatchTable)(id_, partition, Edge(0, 0))

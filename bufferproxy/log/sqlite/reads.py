@@ -23,7 +23,9 @@ def scan(
         if limit <= 0 or room <= 0:
             break
         # Below `start` there may be settled records still: those of a batch with others that are not.
-        records, room = table.scan(connection, max(offset, table.start.offset), limit, room)
+        records: list[Record] = []
+        if table.made:
+            records, room = table.scan(connection, max(offset, table.start.offset), limit, room)
         found[table.partition] = records
         limit -= len(records)
     return found
@@ -44,6 +46,8 @@ def lags(
 
 
 def _lag(connection: Connection, group: str, table: Table) -> Lag:
+    if not table.made:
+        return Lag(0, 0, 0, 0, 0)
     start = Edge(
         *connection.execute("SELECT start, start_total FROM partitions WHERE id = ?", (table.id,)).fetchone()
     )

@@ -24,27 +24,26 @@ AGED = 512
 Row = tuple[int, float, int, int, bytes | None, bytes, bytes]
 
 
-def create(connection: Connection, id_: int) -> None:
-    connection.execute(
-        f"CREATE TABLE records_{id_} (offset INTEGER PRIMARY KEY, appended_at REAL NOT NULL,"
-        " total INTEGER NOT NULL, checksum INTEGER NOT NULL, key BLOB, headers BLOB NOT NULL,"
-        " value BLOB NOT NULL)"
-    )
-    connection.execute(f"CREATE INDEX keys_{id_} ON records_{id_} (key)")
-
-
 class RowTable(Table):
     compact = True
 
     def __init__(self, id_: int, partition: Partition, start: Edge) -> None:
         super().__init__(id_, partition, start)
-        table = self._name = f"records_{id_}"
+        table = self.name = f"records_{id_}"
         self._insert = f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
         self._supersede = f"DELETE FROM {table} WHERE key = ? AND offset < ?"  # noqa: S608
         self._select = (
             f"SELECT offset, appended_at, checksum, key, headers, value FROM {table}"  # noqa: S608
             " WHERE offset >= ? ORDER BY offset LIMIT ?"
         )
+
+    def make(self, connection: Connection) -> None:
+        connection.execute(
+            f"CREATE TABLE {self.name} (offset INTEGER PRIMARY KEY, appended_at REAL NOT NULL,"
+            " total INTEGER NOT NULL, checksum INTEGER NOT NULL, key BLOB, headers BLOB NOT NULL,"
+            " value BLOB NOT NULL)"
+        )
+        connection.execute(f"CREATE INDEX keys_{self.id} ON {self.name} (key)")
 
     def append(
         self, connection: Connection, entries: Sequence[Entry], sizes: Sequence[int], at: float
@@ -74,29 +73,29 @@ class RowTable(Table):
     def _record(self, row: tuple[int, float, int, bytes | None, bytes, bytes]) -> Record:
         offset, appended_at, stored, key, headers, value = row
         if _checksum(offset, key, headers, value) != stored:
-            raise Damaged(self.partition, offset, offset, f"row {offset} of table {self._name}")
+            raise Damaged(self.partition, offset, offset, f"row {offset} of table {self.name}")
         return Record(self.partition, offset, key, value, unpack_headers(headers), appended_at)
 
     def last(self, connection: Connection) -> Edge | None:
         row = connection.execute(
-            f"SELECT offset + 1, total FROM {self._name} ORDER BY offset DESC LIMIT 1"  # noqa: S608
+            f"SELECT offset + 1, total FROM {self.name} ORDER BY offset DESC LIMIT 1"  # noqa: S608
         ).fetchone()
         return Edge(*row) if row else None
 
     def total_below(self, connection: Connection, offset: int) -> int | None:
         row = connection.execute(
-            f"SELECT total FROM {self._name} WHERE offset < ? ORDER BY offset DESC LIMIT 1",  # noqa: S608
+            f"SELECT total FROM {self.name} WHERE offset < ? ORDER BY offset DESC LIMIT 1",  # noqa: S608
             (offset,),
         ).fetchone()
         return int(row[0]) if row else None
 
     def drop_below(self, connection: Connection, offset: int) -> None:
-        connection.execute(f"DELETE FROM {self._name} WHERE offset < ?", (offset,))  # noqa: S608
+        connection.execute(f"DELETE FROM {self.name} WHERE offset < ?", (offset,))  # noqa: S608
 
     def first_kept(self, connection: Connection, too_old: float) -> int:
         offset = self.start.offset
         for found, at in connection.execute(
-            f"SELECT offset, appended_at FROM {self._name} ORDER BY offset LIMIT {AGED}"  # noqa: S608
+            f"SELECT offset, appended_at FROM {self.name} ORDER BY offset LIMIT {AGED}"  # noqa: S608
         ):
             if at >= too_old:
                 break
@@ -105,7 +104,7 @@ class RowTable(Table):
 
     def sweep(self, connection: Connection, begin: int, end: int, too_old: float) -> None:
         connection.execute(
-            f"DELETE FROM {self._name} WHERE offset >= ? AND offset < ?"  # noqa: S608
+            f"DELETE FROM {self.name} WHERE offset >= ? AND offset < ?"  # noqa: S608
             " AND length(value) = 0 AND headers = ? AND appended_at < ?",
             (begin, end, _NO_HEADERS, too_old),
         )
@@ -113,7 +112,7 @@ class RowTable(Table):
     def lag(self, connection: Connection, committed: Edge, end: Edge) -> tuple[int, int]:
         """With holes, so they have to be counted."""
         records, size = connection.execute(
-            f"SELECT count(*), coalesce(sum(length(value)), 0) FROM {self._name}"  # noqa: S608
+            f"SELECT count(*), coalesce(sum(length(value)), 0) FROM {self.name}"  # noqa: S608
             " WHERE offset >= ? AND offset < ?",
             (committed.offset, end.offset),
         ).fetchone()

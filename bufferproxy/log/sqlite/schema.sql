@@ -1,5 +1,5 @@
--- Format 2. Every partition has a table of its own, made by catalog.py: `batches_<id>`, or `records_<id>` where
--- the topic is compact. Appends then always go to the right edge of a tree, and what is settled leaves whole
+-- Format 3. Every partition has a table of its own, made with its first record: `batches_<id>`, or
+-- `records_<id>` where the topic is compact. (Format 2 made them all at once, and is read as well.) Appends then always go to the right edge of a tree, and what is settled leaves whole
 -- pages behind.
 
 CREATE TABLE topics (

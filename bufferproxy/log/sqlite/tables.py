@@ -32,6 +32,8 @@ class Table(ABC):
     kept for.
     """
 
+    name: str
+    """In the file."""
     compact: bool
     """It keeps the newest record of each key only, so it has holes."""
 
@@ -46,11 +48,20 @@ class Table(ABC):
         self.max_bytes = UNLIMITED
         self.deferrable = False
         self.recent = Recent()
+        self.made = False
+        """It is in the file, which it is from its first record on: a service that is never used has none of
+        its dozen tables, in the file and in SQLite's memory."""
 
     def open(self, connection: Connection) -> None:
-        """Finds the end. Two steps down a tree, however many records there are."""
+        """It was found in the file: finds its end. Two steps down a tree, however many records there are."""
+        self.made = True
         self.tail = self.last(connection) or self.start
         self.end = self.tail.offset
+
+    @abstractmethod
+    def make(self, connection: Connection) -> None:
+        """Into the file. `made` is set when that is committed; until then nothing but `append` may be called,
+        and only within this transaction."""
 
     @abstractmethod
     def append(

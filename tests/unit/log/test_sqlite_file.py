@@ -55,9 +55,9 @@ async def test_another_process_is_told_who_holds_the_file(tmp_path: Path) -> Non
 async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     await (await filled(tmp_path / "log.db", b"kept")).close()
     with sqlite3.connect(tmp_path / "log.db") as connection:
-        connection.execute("PRAGMA user_version=3")
+        connection.execute("PRAGMA user_version=4")
     connection.close()
-    with pytest.raises(LogUnusable, match=r"newer bufferproxy \(format 3, this one knows 2\)"):
+    with pytest.raises(LogUnusable, match=r"newer bufferproxy \(format 4, this one knows 3\)"):
         await open_sqlite(tmp_path / "log.db")
 
 
@@ -67,9 +67,40 @@ async def test_a_file_of_an_older_version_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version=1")
     connection.close()
     before = (tmp_path / "log.db").read_bytes()
-    with pytest.raises(LogUnusable, match=r"older bufferproxy \(format 1, this one knows 2\): drain it"):
+    with pytest.raises(LogUnusable, match=r"older bufferproxy \(format 1, this one knows 3\): drain it"):
         await open_sqlite(tmp_path / "log.db")
     assert (tmp_path / "log.db").read_bytes() == before
+
+
+async def test_a_file_of_format_2_is_read_and_becomes_one_of_format_3(tmp_path: Path) -> None:
+    await (await filled(tmp_path / "log.db", b"kept")).close()
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("PRAGMA user_version=2")
+    connection.close()
+    log = await open_sqlite(tmp_path / "log.db")
+    assert [record.value for record in await log.read(Position(PARTITION, 0), 9)] == [b"kept"]
+    await log.close()
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    connection.close()
+
+
+async def test_a_topic_has_no_table_before_its_first_record(tmp_path: Path) -> None:
+    def tables() -> set[str]:
+        with sqlite3.connect(tmp_path / "log.db") as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        connection.close()
+        return {name for name in names if name.startswith(("batches_", "records_"))}
+
+    log = await open_sqlite(tmp_path / "log.db")
+    await log.ensure([TOPIC], create=True)
+    assert tables() == set()
+    assert await log.read(Position(PARTITION, 0), 9) == []
+    assert (await log.lag("g", [TOPIC.name]))[PARTITION].records == 0
+    await log.append(PARTITION, Entry(None, b"first", ()))
+    assert len(tables()) == 1
+    assert [record.value for record in await log.read(Position(PARTITION, 0), 9)] == [b"first"]
+    await log.close()
 
 
 @pytest.mark.parametrize("version", [0, 1])
