@@ -21,6 +21,7 @@ from bufferproxy.deliver.service import Service
 from bufferproxy.drain.governor import Governor
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.party import Party
+from bufferproxy.drain.read_ahead import ReadAhead
 from bufferproxy.drain.repeats import Repeats
 from bufferproxy.drain.worker import Worker
 from bufferproxy.http1.client import Deadlines
@@ -58,8 +59,10 @@ class Stand:
         events: Events,
         dead: DeadView,
         talk: Talk | None = None,
+        ahead: ReadAhead | None = None,
     ) -> None:
-        """`talk`: with other replicas, where the rate is shared out."""
+        """`talk`: with other replicas, where the rate is shared out; `ahead`: the memory that all services
+        share."""
         self.name = name
         self.worker: Worker | None = None
         self._service = settings.services[name]
@@ -85,6 +88,7 @@ class Stand:
             moved=self._stirs if self._exact else object,
         )
         self._talk = talk
+        self._ahead = ahead
         self._bucket = TokenBucket(self._service.rate, self._service.burst, clock.now())
         bucket = self._bucket if talk is None else talk.lease(name)
         self.pacer = Pacer(name, bucket, clock, events.emit)
@@ -106,7 +110,9 @@ class Stand:
         self._deliverer = deliverer = _deliverer(self._settings, self.name, self._clock)
         emit = self._events.emit
         settler = Settler(self.name, self._names, log, self._clock, emit)
-        self.worker = worker = Worker(self._plan, deliverer, self.pacer, settler, self._clock, emit)
+        self.worker = worker = Worker(
+            self._plan, deliverer, self.pacer, settler, self._clock, emit, self._ahead
+        )
         worker.sender.repeats = Repeats(partial(self._dead.settled, self.name), self._clock)
         self._reader = await log.reader(self._names.group, self._plan.reads, worker.leases)
         return self._drain(worker.run(self._reader, log), Party(self.name, self.pacer, worker, self._clock))

@@ -36,6 +36,7 @@ from bufferproxy.config.not_yet import not_yet
 from bufferproxy.config.show import rows
 from bufferproxy.config.units import format_rate
 from bufferproxy.dead import DeadLetters
+from bufferproxy.drain.read_ahead import ReadAhead
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.http1.endpoint import Endpoint
 from bufferproxy.http1.forwarding import pseudonym
@@ -205,8 +206,9 @@ class Replica:
         names = [translate.names(self.settings, name) for name in self.settings.services]
         await self._insist(partial(check_queues, names, log))
         surveyor = Surveyor(log, self.clock)
+        ahead = ReadAhead(self.settings.memory)
         for name in self.settings.services:
-            stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk)
+            stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk, ahead)
             self.stands.append(stand)
             surveyor.surveys.append(stand.survey)
             self.metrics.register(name, stand.gauges)

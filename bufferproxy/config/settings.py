@@ -123,6 +123,9 @@ class Settings(Block):
     )
     kafka: Kafka = block(Kafka, "Topics and the way to the brokers.")
     storage: Storage = block(Storage, "Local disk.")
+    memory: Extent = fixed(
+        256 << 20, "For requests that are read ahead of their delivery, all services together."
+    )
     tls: Tls = block(Tls, "TLS of the data plane.")
     advertise: Listen | None = fixed(None, "HOST:PORT where other replicas reach this one's admin plane.")
     worker: Worker = block(Worker, "This replica.")

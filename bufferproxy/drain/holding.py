@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from bufferproxy.drain.read_ahead import Part, ReadAhead
 from bufferproxy.drain.window import Window
 from bufferproxy.log.contract import Lease
 from bufferproxy.log.marks import Tried, decode, encode
@@ -12,11 +13,10 @@ from bufferproxy.records import Partition, Record, Request
 
 
 class Bounds(NamedTuple):
-    """When a partition is paused: so many open records, bytes of open records, and records between its
-    commit and its newest one. It resumes at half of each."""
+    """When a partition is paused: so many open records, and records between its commit and its newest one;
+    or its service has used up its part of the memory (`read_ahead.py`). It resumes at half of each."""
 
     open: int
-    size: int = 16 << 20
     spread: int = 100_000
 
 
@@ -40,8 +40,9 @@ class Gate:
 
 
 class Holding:
-    def __init__(self, bounds: Callable[[Partition], Bounds]) -> None:
+    def __init__(self, bounds: Callable[[Partition], Bounds], ahead: ReadAhead | None = None) -> None:
         self._bounds = bounds
+        self._memory = Part(ahead or ReadAhead())
         self._windows: dict[Partition, Window] = {}
         self._bounds_of: dict[Partition, Bounds] = {}
         self._full: set[Partition] = set()
@@ -71,10 +72,13 @@ class Holding:
 
     def drop(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
-            self._windows.pop(partition, None)
+            window = self._windows.pop(partition, None)
+            if window is not None:
+                self._memory.add(-window.size)
             self._bounds_of.pop(partition, None)
             self._full.discard(partition)
             self._moved.discard(partition)
+        self._resume()
 
     def touch(self, partition: Partition) -> None:
         """What its commit tells has changed."""
@@ -102,8 +106,8 @@ class Holding:
         window = self._windows.get(partition)
         if window is None:
             return 0
-        open_, size, _ = self._bounds_of[partition]
-        crowded = len(window) >= CROWDED * open_ or window.size >= CROWDED * size
+        open_, _ = self._bounds_of[partition]
+        crowded = len(window) >= CROWDED * open_ or self._memory.full(CROWDED)
         return max(1, len(window) - open_ // 2) if crowded or partition in self._full else 0
 
     def window(self, partition: Partition) -> Window | None:
@@ -111,16 +115,18 @@ class Holding:
 
     def begin(self, record: Record, after: int) -> Window | None:
         """Take a fetched record in; None when its partition is not ours any more, or it is done already."""
-        partition, offset, _, value, _, appended_at = record
+        partition, offset, _, value, headers, appended_at = record
         window = self._windows.get(partition)
         if window is None:
             return None
-        if not window.begin(offset, after, len(value), appended_at):
+        size = len(value) + sum([len(header[1]) for header in headers])
+        if not window.begin(offset, after, size, appended_at):
             self._move(partition)
             return None
-        open_, size, spread = self._bounds_of[partition]
+        self._memory.add(size)
+        open_, spread = self._bounds_of[partition]
         if (
-            len(window) >= open_ or window.size >= size or window.spread >= spread
+            len(window) >= open_ or window.spread >= spread or self._memory.full()
         ) and partition not in self._full:
             self._full.add(partition)
             if self.gate is not None:
@@ -131,15 +137,24 @@ class Holding:
         """False when the partition has left us since: then there is nothing to commit."""
         if self._windows.get(partition) is not window:
             return False
+        before = window.size
         window.settle(offset)
+        self._memory.add(window.size - before)
         self._move(partition)
-        if partition in self._full:
-            open_, size, spread = self._bounds_of[partition]
-            if len(window) <= open_ // 2 and window.size <= size // 2 and window.spread <= spread // 2:
+        if self._full:
+            self._resume()
+        return True
+
+    def _resume(self) -> None:
+        """What has room again: what leaves one partition may make it for the others."""
+        if self._memory.full(0.5):
+            return
+        for partition in tuple(self._full):
+            window, (open_, spread) = self._windows[partition], self._bounds_of[partition]
+            if len(window) <= open_ // 2 and window.spread <= spread // 2:
                 self._full.discard(partition)
                 if self.gate is not None:
                     self.gate.resume(partition)
-        return True
 
     def committable(self, among: Collection[Partition] | None = None) -> dict[Partition, Commit]:
         """What to commit of partitions of which something was settled since it was last asked for."""

@@ -29,6 +29,7 @@ from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.parking import Parking
 from bufferproxy.drain.plan import Plan
 from bufferproxy.drain.ranked import RankedLanes
+from bufferproxy.drain.read_ahead import ReadAhead
 from bufferproxy.drain.sender import Sender
 from bufferproxy.drain.waits import Waits, Ways
 from bufferproxy.envelope import request_of
@@ -57,8 +58,16 @@ class Worker:
     """Drains one service. `leases` is what its reader must tell."""
 
     def __init__(
-        self, plan: Plan, deliverer: Deliverer, pacer: Pacer, settler: Settler, clock: Clock, emit: Emit
+        self,
+        plan: Plan,
+        deliverer: Deliverer,
+        pacer: Pacer,
+        settler: Settler,
+        clock: Clock,
+        emit: Emit,
+        ahead: ReadAhead | None = None,
     ) -> None:
+        """`ahead`: the memory that it shares with the other services of this process."""
         self.plan = plan
         self._pacer = pacer
         self._settler = settler
@@ -75,7 +84,7 @@ class Worker:
             if plan.order == "key":
                 self._parking = Parking(plan.topics, lanes, self._park, self._drop, clock)
         pacer.behind = lambda: self._lanes.ready
-        self._holding = Holding(plan.bounds)
+        self._holding = Holding(plan.bounds, ahead)
         self._inquest = Inquest(plan.topics, self._judged, clock)
         self._openings = Openings(
             self._holding, self._admit, self._interrupt, self._inquest.on, at_most_once=plan.at_most_once

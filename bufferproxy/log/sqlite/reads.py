@@ -9,7 +9,7 @@ from bufferproxy.log.contract import Lag
 from bufferproxy.log.sqlite.tables import Edge, Table
 from bufferproxy.records import Partition, Record
 
-SCAN_BYTES = 4 << 20
+SCAN_BYTES = 1 << 20
 """Where a scan stops, whatever its limit: what is read lies in memory until it is delivered."""
 
 

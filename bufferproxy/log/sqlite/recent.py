@@ -12,7 +12,7 @@ from bufferproxy.records import Record
 
 MOST = 2048
 """Records, and ..."""
-MOST_BYTES = 1 << 20
+MOST_BYTES = 256 << 10
 """... bytes of values that are kept for a reader who does not come. Then it has fallen behind, and reads the
 file again until it has caught up."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from bufferproxy.drain.holding import Bounds, Gate, Holding
+from bufferproxy.drain.read_ahead import ReadAhead
 from bufferproxy.log.contract import Lease
 from bufferproxy.records import Partition, Record
 
@@ -8,9 +9,9 @@ P, Q = Partition("bufferproxy.a.requests", 0), Partition("bufferproxy.a.delayed"
 
 
 class World:
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, ahead: ReadAhead | None = None) -> None:
         self.gated: list[str] = []
-        self.holding = Holding(lambda _: bounds)
+        self.holding = Holding(lambda _: bounds, ahead)
         self.holding.gate = Gate(
             lambda p: self.gated.append(f"pause {p.number}"),
             lambda p: self.gated.append(f"resume {p.number}"),
@@ -40,15 +41,36 @@ def test_a_full_window_pauses_its_partition_once_and_resumes_it_at_half() -> Non
     assert world.gated == ["pause 0", "resume 0"]
 
 
-def test_bytes_fill_a_window_too() -> None:
-    world = World(Bounds(open=100, size=10))
+def test_bytes_fill_a_window_too_those_of_headers_among_them() -> None:
+    world = World(Bounds(open=100), ReadAhead(20))
     world.begin(0, value=b"x" * 6)
-    world.begin(1, value=b"x" * 4)
+    assert world.gated == []
+    world.holding.begin(Record(P, 1, None, b"", (("name", b"x" * 4),), 1.0), 2)
     assert world.gated == ["pause 0"]
     world.settle(1)
-    assert world.gated == ["pause 0"]
-    world.settle(0)
     assert world.gated == ["pause 0", "resume 0"]
+
+
+def test_what_others_hold_leaves_less_room() -> None:
+    ahead = ReadAhead(100)
+    other, world = World(Bounds(open=100), ahead), World(Bounds(open=100), ahead)
+    other.begin(0, value=b"x" * 60)
+    assert other.gated == ["pause 0"]
+    world.begin(0, value=b"x" * 19)
+    assert world.gated == []
+    world.begin(1, value=b"x")
+    assert world.gated == ["pause 0"]
+
+
+def test_a_partition_that_was_paused_for_another_is_read_on_when_that_one_leaves() -> None:
+    world = World(Bounds(open=100), ReadAhead(100))
+    world.holding.grant({Q: Lease(1, 0)})
+    world.holding.begin(Record(Q, 0, None, b"x" * 80, (), 1.0), 1)
+    world.begin(0)
+    world.settle(0)
+    assert world.gated == ["pause 0", "pause 0"]
+    world.holding.drop([Q])
+    assert world.gated == ["pause 0", "pause 0", "resume 0"]
 
 
 def test_one_stuck_record_does_not_let_the_window_grow_without_bounds() -> None:
