@@ -22,8 +22,8 @@ from bufferproxy.admin.dead import dead_letters
 from bufferproxy.admin.guard import Guard
 from bufferproxy.admin.pages import pages
 from bufferproxy.admin.problems import MEDIA_TYPE, Problem, Refusal, answer_with_problems
-from bufferproxy.admin.redact import redact
 from bufferproxy.admin.views import ReadyView, ServicesView, ServiceView, SettingsView, SettingView
+from bufferproxy.config.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +146,7 @@ def _settings(settings: Settings) -> APIRouter:
         """Every resolved setting with its origin. Secrets are hidden; the paths of their files are not."""
         return SettingsView(
             settings=[
-                SettingView(key=key, value=redact(key, value), origin=origin)
+                SettingView(key=key, value=redact(tuple(key.split(".")), value), origin=origin)
                 for key, value, origin in settings()
             ]
         )

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from bufferproxy.admin.redact import HIDDEN
 from bufferproxy.clock import rfc3339
+from bufferproxy.config.redact import HIDDEN
 from bufferproxy.records import Letter, Record
 from bufferproxy.settle.redrive import Work
 

@@ -115,6 +115,8 @@ def parse_log(text: str) -> Log:
         # sqlite:///srv/log.db is how other tools spell the path /srv/log.db.
         return SqliteLog(path.removeprefix("//"))
     if text.startswith("kafka://"):
+        if "@" in text:  # not quoted: it holds a password
+            raise ValueError("kafka:// cannot carry a user name or password: set kafka.security")
         brokers = text.removeprefix("kafka://").rstrip("/").split(",")
         return KafkaLog(tuple(_broker(broker.strip()) for broker in brokers))
     raise ValueError(f"{quoted(text)} is not a log: write sqlite:PATH or kafka://HOST:9092")

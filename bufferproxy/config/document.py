@@ -9,6 +9,7 @@ import yaml
 
 from bufferproxy.config.interpolate import interpolated
 from bufferproxy.config.origin import Origin, Path, Problem, Spot
+from bufferproxy.config.redact import is_secret
 from bufferproxy.config.scalars import Plain, is_null
 from bufferproxy.config.tree import Node
 
@@ -153,7 +154,7 @@ class Document:
             return None
         if self._environ is not None:
             try:
-                text = interpolated(text, self._environ)
+                text = interpolated(text, self._environ, secret=is_secret(path))
             except ValueError as wrong:
                 raise self._wrong(path, str(wrong), origin.value) from None
         return Plain(text) if bare else text

@@ -6,10 +6,15 @@ from collections.abc import Mapping
 
 from bufferproxy.config.document import Document
 from bufferproxy.config.origin import Origin, Path, Problem
+from bufferproxy.config.redact import is_secret
 from bufferproxy.config.scalars import Plain
+from bufferproxy.config.schema import types_at
 from bufferproxy.config.tree import Node, grown, merged
 
 PREFIX = "BUFFERPROXY__"
+
+_STRUCTURES: Mapping[str, str] = {"[": "array", "{": "object"}
+"""What a value of that type begins with, in the words of JSON Schema."""
 
 _FLAGS: Mapping[str, Path] = {"--listen": ("listen",), "--admin": ("admin", "listen"), "--log": ("log",)}
 _SERVICE_FLAGS: Mapping[str, Path] = {"--to": ("to",), "--rate": ("rate",)}
@@ -30,16 +35,20 @@ class Layer:
 def from_environment(environ: Mapping[str, str]) -> Layer:
     """`BUFFERPROXY__SERVICES__AUTH__KEY_RATE=5/s`: two underscores between keys.
 
-    In the name of a service `_` stands for `-`. A value that begins with `[` or `{` is YAML; any other is
-    text as it stands. Shorter names come first, so that `…__RETRY={…}` and `…__RETRY__FIRST=2s` add up.
+    In the name of a service `_` stands for `-`. The key says what its value is: `[…]` is a list only where
+    the key takes one, `{…}` a map likewise, both in YAML; anything else is text. Shorter names come first, so
+    that `…__RETRY={…}` and `…__RETRY__FIRST=2s` add up.
     """
     layer = Layer()
     names = [name for name in environ if name.startswith(PREFIX)]
     for name in sorted(names, key=lambda name: (name.count("__"), name)):
         origin = Origin("env", name)
         path = _path_of(name)
-        text = environ[name].strip()
-        if not text.startswith(("[", "{")):
+        text = environ[name]
+        if not is_secret(path):  # of a secret, spaces around it may be part
+            text = text.strip()
+        structure = _STRUCTURES.get(text[:1])
+        if structure is None or structure not in types_at(path):
             layer.put(path, Node(Plain(text), origin), origin)
             continue
         value, problem = _structured(text, name, path)

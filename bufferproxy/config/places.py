@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from bufferproxy.config.addresses import parse_host
 from bufferproxy.config.forms import Form, text_of, written
+from bufferproxy.config.redact import is_secret
 from bufferproxy.config.scalars import natural
 from bufferproxy.config.units import quoted
 
@@ -67,11 +68,31 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return tuple(_match_host(item) for item in value)
 
 
+_TEXT_OPTION = re.compile(
+    r"(sasl|ssl)_(?!check_hostname$|context$)|(auto_offset_reset|client_dns_lookup|client_id|client_rack"
+    r"|compression_type|group_id|group_instance_id|isolation_level|metric_group_prefix|proxy_url"
+    r"|security_protocol|socks5_proxy|transactional_id)$"
+)
+"""The options of kafka-python's clients that are text."""
+
+
+def is_text_option(name: str) -> bool:
+    """Whether an option of Kafka's clients is text, so that `0071` and `true` in it are text as well."""
+    return _TEXT_OPTION.match(name) is not None or is_secret((name,))
+
+
 def _options(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("must be a map of names to values")
-    named: dict[str, Any] = natural(value)
-    return named
+    return {str(name): _option(str(name), held) for name, held in value.items()}
+
+
+def _option(name: str, value: Any) -> Any:
+    if not is_text_option(name):
+        return natural(value)
+    if isinstance(value, dict | list | tuple):
+        raise ValueError(f"{name} must be text: put it in quotes")
+    return str(value) if value else None
 
 
 _PATH_SCHEMA = written({"pattern": r"^/[^?#\s]*$"})

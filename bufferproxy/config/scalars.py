@@ -25,7 +25,7 @@ def is_null(text: Plain) -> bool:
 
 
 def natural(value: Any) -> Any:
-    """The value that an untyped place gets: numbers, booleans and null where they are not quoted."""
+    """What stands where nobody knows the type: numbers, booleans and null where they are not quoted."""
     match value:
         case dict():
             return {str(key): natural(inner) for key, inner in value.items()}

@@ -7,11 +7,13 @@ too. Numbers with units are strings with a pattern; what can change while runnin
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import SchemaSerializer
 
+from bufferproxy.config.origin import Path
 from bufferproxy.config.settings import Settings
 
 _REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"
@@ -45,6 +47,30 @@ def schema() -> dict[str, Any]:
         "title": "bufferproxy settings",
         **whole,
     }
+
+
+def types_at(path: Path) -> frozenset[str]:
+    """The types, in the words of JSON Schema, that the value at `path` may have; none for an unknown key."""
+    found = [_whole()]
+    for key in path:
+        found = [inner for part in found for inner in _below(part, str(key))]
+    return frozenset(str(each["type"]) for part in found for each in _choices(part) if "type" in each)
+
+
+_whole = cache(schema)
+
+
+def _below(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """What may stand at `key` of what `part` describes."""
+    choices = _choices(part)
+    named = [each["properties"][key] for each in choices if key in each.get("properties", {})]
+    free = [each.get("additionalProperties") for each in choices if key not in each.get("properties", {})]
+    return [*named, *(each for each in free if isinstance(each, dict))]
+
+
+def _choices(part: dict[str, Any]) -> list[dict[str, Any]]:
+    """`part` itself, or each of those that its anyOf names."""
+    return [inner for each in part["anyOf"] for inner in _choices(each)] if "anyOf" in part else [part]
 
 
 def _inlined(part: Any, blocks: dict[str, Any]) -> Any:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bufferproxy.config.load import Loaded
 from bufferproxy.config.origin import Path, dotted
+from bufferproxy.config.redact import is_secret, redact
 from bufferproxy.config.settings import Settings
-
-_SECRET = re.compile(r"password|secret|token|credential|oauth|api_?key", re.IGNORECASE)
 
 
 class Row(NamedTuple):
@@ -28,16 +26,14 @@ def rows(loaded: Loaded) -> list[Row]:
 
 
 def leaves(settings: Settings) -> Iterator[tuple[Path, Any]]:
-    """Every path with its value. A secret among the options of Kafka's client is `***`; of all others
-    the settings know only the file."""
+    """Every path with its value. Secrets are `***`, and nothing that hangs below one has a path of its own,
+    for the text of a secret may have been taken for keys."""
     return _leaves(settings.model_dump(mode="json"), ())
 
 
 def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and not is_secret(path):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, key))
         return
-    name = str(path[-1])
-    secret = path[0] == "kafka" and _SECRET.search(name) and not name.endswith("file")
-    yield path, "***" if secret else value
+    yield path, redact(path, value)

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from bufferproxy.config.addresses import Address, KafkaLog, SqliteLog
 from bufferproxy.config.checks import contradictions, kafka_only
 from bufferproxy.config.load import load
 from bufferproxy.config.phrases import KeySource, Reply, SafeMethods
+from bufferproxy.config.places import is_text_option
 from bufferproxy.config.service import AdaptiveConcurrency
 from bufferproxy.config.settings import Settings
+from bufferproxy.config.show import rows
 from bufferproxy.errors import ConfigurationError
 from bufferproxy.ids import service_number
 
@@ -134,6 +137,82 @@ def test_variables_reach_every_depth_and_lists_and_maps(loaded) -> None:  # type
     assert auth.to == ("http://a", "http://b")
     assert settings.services["my-auth"].to == ("http://my",)
     assert settings.kafka.options == {"linger_ms": 5}
+
+
+SECRETS = [
+    "{hunter2: x}", "{hunter2", "[hunter2]", "[hunter2", "{}", "true", "no", "null", "~", "0071", "1e5", "-1",
+    "&a", "*a", "!x", "'quoted'", "a: b", "# c", "${X}", " spaced ", "%", "5s",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_variable_that_is_text_stays_text_whatever_it_looks_like(loaded, secret: str) -> None:  # type: ignore[no-untyped-def]
+    found = loaded(ONE, BUFFERPROXY__KAFKA__SECURITY__SASL_PLAIN_PASSWORD=secret)
+    assert found.settings.kafka.security == {"sasl_plain_password": secret}
+    shown = {row.key: row.value for row in rows(found) if row.key.startswith("kafka.security")}
+    assert shown == {"kafka.security.sasl_plain_password": "***"}
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_reference_is_replaced_by_text_and_never_by_yaml(loaded, secret: str) -> None:  # type: ignore[no-untyped-def]
+    text = ONE + "kafka:\n  security:\n    sasl_plain_password: ${PW}\n    ssl_password: 'x${PW}'\n"
+    found = loaded(text, PW=secret)
+    security = found.settings.kafka.security
+    assert security == {"sasl_plain_password": secret, "ssl_password": f"x{secret}"}
+    assert "hunter2" not in str(rows(found))
+
+
+def test_an_unquoted_secret_in_a_file_keeps_its_zeros(loaded) -> None:  # type: ignore[no-untyped-def]
+    found = loaded(ONE + "kafka: {security: {sasl_plain_password: 0071, ssl_check_hostname: true}}\n")
+    assert found.settings.kafka.security == {"sasl_plain_password": "0071", "ssl_check_hostname": True}
+
+
+def test_a_bracket_is_a_list_only_where_the_key_takes_one(loaded) -> None:  # type: ignore[no-untyped-def]
+    settings = loaded(
+        ONE,
+        BUFFERPROXY__LISTEN="[::1]:9000",
+        BUFFERPROXY__STORAGE__INDEX="[index].db",
+        BUFFERPROXY__SERVICES__AUTH__MATCH__PATH="/",
+        BUFFERPROXY__SERVICES__AUTH__MATCH__HOST="[::1]",
+        BUFFERPROXY__SERVICES__AUTH__RETRY__ON="[503]",
+        BUFFERPROXY__SERVICES__AUTH__CONCURRENCY="{adaptive: {max: 50}}",
+        BUFFERPROXY__KAFKA__OPTIONS="{linger_ms: 5, client_rack: 01}",
+        BUFFERPROXY__SERVICES__B="{to: ['http://b'], match: {path: /b}}",
+    ).settings
+    auth = settings.services["auth"]
+    assert (str(settings.listen), settings.storage.index) == ("[::1]:9000", "[index].db")
+    assert auth.match is not None
+    assert (auth.match.host, auth.retry.on) == ("::1", ("503",))
+    assert isinstance(auth.concurrency, AdaptiveConcurrency)
+    assert settings.kafka.options == {"linger_ms": 5, "client_rack": "01"}
+    assert settings.services["b"].to == ("http://b",)
+
+
+def test_no_error_quotes_a_secret(errors) -> None:  # type: ignore[no-untyped-def]
+    found = errors(
+        ONE + "log: kafka://me:hunter2@broker:9092\n"
+        "kafka: {security: {sasl_plain_password: {hunter2: x}}, options: {ssl_password: '${hunter2 x'}}\n",
+        BUFFERPROXY__KAFKA__SECURITY__SASL_OAUTH_TOKEN="{hunter2",
+        BUFFERPROXY__KAFKA__SECURITY__SSL_PASSWORD__X="hunter2",
+    )
+    assert [line.partition(": ")[2] for line in found] == [
+        "log: kafka:// cannot carry a user name or password: set kafka.security",
+        "kafka.security: sasl_plain_password must be text: put it in quotes",
+        "kafka.options.ssl_password: what follows ${ is not a reference: write ${VAR} or ${VAR:-default}",
+    ]
+
+
+def test_every_text_option_of_the_client_is_known_as_text() -> None:
+    known: dict[str, object] = {}
+    for client in (KafkaConsumer, KafkaProducer, KafkaAdminClient):
+        known.update(client.DEFAULT_CONFIG)
+    numbers = {"api_version", "receive_buffer_bytes", "send_buffer_bytes"}
+    objects = {name for name in known if name.endswith("serializer")} | {"ssl_context"}
+    text = {name for name, default in known.items() if default is None or isinstance(default, str)}
+    text -= numbers | objects | {"bootstrap_servers"}
+    assert text <= {name for name in known if is_text_option(name)}
+    other = {name for name, default in known.items() if isinstance(default, bool | int | float)}
+    assert not {name for name in other if is_text_option(name)}
 
 
 def test_errors_of_variables_and_flags_name_them(errors) -> None:  # type: ignore[no-untyped-def]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bufferproxy.admin.redact import redact
+from bufferproxy.config.redact import redact
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,21 @@ from bufferproxy.admin.redact import redact
         ("kafka.security.ssl_keyfile", "/run/tls.key", "/run/tls.key"),
         ("services.auth.to", "http://me:hunter2@auth/x", "http://***@auth/x"),
         ("services.auth.to", ["http://me@a", "http://b/p@th"], ["http://***@a", "http://b/p@th"]),
+        ("kafka.security.sasl_plain_password", {"hunter2": None}, "***"),
+        ("kafka.security.sasl_plain_password.hunter2", "x", "***"),
+        ("kafka.security.sasl_plain_password", None, None),
+        ("kafka.options.sasl.jaas.config", "hunter2", "***"),
+        ("kafka.options.of", [{"secret": {"hunter2": 1}}], [{"secret": "***"}]),
+        ("kafka.options.proxy_url", "http://me:hunt@er2@proxy:1", "http://***@proxy:1"),
+        ("services.token-secret.rate", 50.0, 50.0),
+        ("services.password.key", "header:X", "header:X"),
         ("kafka.security", {"sasl_plain_username": "me", "sasl_plain_password": "hunter2"}, None),
     ],
 )
 def test_secrets_are_hidden_and_everything_else_is_shown(key: str, value: object, shown: object) -> None:
-    if isinstance(value, dict):
+    if shown is None and isinstance(value, dict):
         shown = {"sasl_plain_username": "me", "sasl_plain_password": "***"}
-    assert redact(key, value) == shown
+    assert redact(tuple(key.split(".")), value) == shown
 
 
 def test_an_object_is_shown_as_its_text_without_userinfo() -> None:
@@ -33,4 +41,4 @@ def test_an_object_is_shown_as_its_text_without_userinfo() -> None:
         def __str__(self) -> str:
             return "kafka://me:hunter2@broker:9092"
 
-    assert redact("log", Url()) == "kafka://***@broker:9092"
+    assert redact(("log",), Url()) == "kafka://***@broker:9092"
