@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from bufferproxy import sizes
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.front import KeySource, Terms
 from bufferproxy.accept.routing import Match
@@ -43,8 +44,15 @@ def topics(settings: Settings) -> list[Topic]:
             keep_results=service.results.keep,
             keep_dead=service.dead.keep,
             parks=service.order == "key",
+            headroom=headroom(settings),
         )
     ]
+
+
+def headroom(settings: Settings) -> int:
+    """Bytes that a request may need beside its body, however often it is copied."""
+    found = settings.receive
+    return sizes.headroom(target=found.target_bytes, headers=found.header_bytes, count=found.header_count)
 
 
 def control(settings: Settings) -> Topic:

@@ -7,14 +7,15 @@ or the backlog.
 
 from __future__ import annotations
 
-from bufferproxy.accept.fields import IDEMPOTENCY_KEY, malformed
+from bufferproxy.accept.fields import IDEMPOTENCY_KEY, key_too_long, malformed
 from bufferproxy.accept.front import Front, Terms, ordering_key
 from bufferproxy.accept.preferences import NONE, REFUSED, Mode, mode_of, preference
 from bufferproxy.accept.schedule import NOTHING, Schedule, schedule_of
 from bufferproxy.http1.forwarding import around_client, loops
 from bufferproxy.http1.framing import Head
-from bufferproxy.http1.problems import Problem
+from bufferproxy.http1.problems import Problem, bad_request
 from bufferproxy.records import Priority
+from bufferproxy.sizes import KEY_BYTES
 
 NO_MODE = Mode(0.0, strict=False, applied=None)
 
@@ -60,6 +61,9 @@ class Demand:
         self.priority = _priority(terms, schedule)
         self.idempotency_key = head.names.get(IDEMPOTENCY_KEY) or None
         self.key = ordering_key(terms.key, target, headers, "") if terms.keyed else None
+        if self.key is not None and len(self.key) > KEY_BYTES and terms.key is not None:
+            # Hashed it could not be read in a list of dead letters, and it is copied with every record.
+            self.at_end = self.at_end or bad_request(key_too_long(terms.key.place, self.key))
         self.keyed_by_client = (
             terms.keyed and self.key is None and terms.key is not None and terms.key.kind == "client"
         )

@@ -22,6 +22,19 @@ class KeySource(NamedTuple):
     kind: str
     argument: bytes = b""
 
+    @property
+    def place(self) -> str:
+        """For people."""
+        argument = self.argument.decode("latin-1")
+        match self.kind:
+            case "header":
+                return f"the header {argument}"
+            case "path":
+                return f"segment {argument} of the path"
+            case "query":
+                return f"the query parameter {argument}"
+        return "the address of the client"
+
 
 class Terms(NamedTuple):
     """What callers of a service get. Seconds and bytes; `safe` None refuses safe methods."""

@@ -9,7 +9,7 @@ from bufferproxy.accept.admission import foreseen
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.clock import Clock, Timer
-from bufferproxy.errors import AppendRefused, AppendUncertain, StorageFull
+from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, StorageFull
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
 from bufferproxy.ids import id_at
@@ -17,6 +17,7 @@ from bufferproxy.log.contract import Appended
 from bufferproxy.observe.events import Accepted, Emit, Refused
 from bufferproxy.records import Change, Position
 from bufferproxy.results.watchers import Watchers
+from bufferproxy.sizes import LEAST_HEADROOM
 
 NO_ROOM = Problem("storage-full", "There is no room to store it.", retry_after=5.0)
 
@@ -78,7 +79,7 @@ class Pending:
         intake, front, exchange = self._intake, self._front, self._exchange
         if not isinstance(result, Position):
             front.backlog.taken_back(len(exchange.body))
-            problem = _not_stored(result)
+            problem = _not_stored(result, len(exchange.body))
             intake.emit(Refused(front.name, problem.slug))
             exchange.refuse(problem)
             return
@@ -148,9 +149,14 @@ class Pending:
         self._intake.watchers.unwatch(self._id, self._changed)
 
 
-def _not_stored(error: AppendRefused | AppendUncertain) -> Problem:
+def _not_stored(error: AppendRefused | AppendUncertain, size: int) -> Problem:
+    """`size` of the body."""
     if isinstance(error, StorageFull):
         return NO_ROOM
+    if isinstance(error, AppendTooLarge):
+        # Topics are made for what may be accepted, so somebody has made one smaller since the start.
+        slug = "body-too-large" if size > LEAST_HEADROOM else "headers-too-large"
+        return Problem(slug, f"The log does not take a request as large as this: {error}")
     if isinstance(error, AppendRefused):
         return Problem("log-unavailable", f"It could not be stored: {error}", retry_after=1.0)
     return Problem(

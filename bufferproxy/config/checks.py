@@ -8,8 +8,9 @@ from bufferproxy.config.addresses import KafkaLog
 from bufferproxy.config.origin import Path, Problem
 from bufferproxy.config.service import AdaptiveConcurrency, Service
 from bufferproxy.config.settings import Settings, Tls
-from bufferproxy.config.units import format_duration
+from bufferproxy.config.units import format_duration, format_size
 from bufferproxy.ids import service_number
+from bufferproxy.sizes import ANSWER, LARGEST, LEAST_HEADROOM, headroom
 
 Check = Callable[[Settings], Iterator[Problem]]
 
@@ -38,6 +39,7 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _matches(settings)
     for name, service in settings.services.items():
         yield from _service(("services", name), service)
+    yield from _sizes(settings)
 
 
 def _listeners(settings: Settings) -> Iterator[Problem]:
@@ -132,6 +134,23 @@ def _service(path: Path, service: Service) -> Iterator[Problem]:
         if bounds.max < bounds.min:
             message = f"{bounds.max} is less than min ({bounds.min})"
             yield Problem((*inside, "max"), message, also=((*inside, "min"),))
+
+
+def _sizes(settings: Settings) -> Iterator[Problem]:
+    """Every copy of what may be accepted, and every answer that is kept, has to fit into one record."""
+    receive = settings.receive
+    room = headroom(target=receive.target_bytes, headers=receive.header_bytes, count=receive.header_count)
+    received: tuple[Path, ...] = (("receive", "header_bytes"), ("receive", "target_bytes"))
+    for name, service in settings.services.items():
+        yield from _too_large(("services", name, "body"), service.body, room + ANSWER, received)
+        yield from _too_large(("services", name, "results", "body"), service.results.body, LEAST_HEADROOM)
+
+
+def _too_large(path: Path, size: int, beside: int, also: tuple[Path, ...] = ()) -> Iterator[Problem]:
+    if size + beside > LARGEST:
+        most = format_size(max(0, LARGEST - beside) >> 20 << 20)
+        message = f"{format_size(size)} and its headers are more than a record can hold: write at most {most}"
+        yield Problem(path, message, also=also)
 
 
 def kafka_only(settings: Settings, command: str) -> Iterator[Problem]:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bufferproxy.log.contract import Keep, Topic
+from bufferproxy.sizes import ANSWER, LEAST_HEADROOM
 
 TIERS: tuple[float, ...] = tuple(0.25 * 4**n for n in range(10))
 """Seconds that a record waits in partition n of `.delayed`: 0.25 s to 18.2 h."""
-
-HEADROOM = 128 * 1024
-"""Bytes a record may need beside its body: key, headers, the request's own header lines."""
-
-ANSWER = 128 * 1024
-"""Bytes of the service's last answer that a dead letter may carry: its head, and the start of its body."""
 
 
 class ServiceTopics(NamedTuple):
@@ -63,21 +58,24 @@ def topics_of(
     keep_results: float,
     keep_dead: float,
     parks: bool = False,
+    headroom: int = LEAST_HEADROOM,
 ) -> tuple[Topic, ...]:
-    """What the service needs: sizes in bytes, times in seconds; `parks`: keys can be blocked."""
-    open_ = Keep(committed_by=names.group)
-    parked = (Topic(names.parked, partitions, open_, body + HEADROOM, copies=True),) if parks else ()
+    """What the service needs: sizes in bytes, times in seconds; `parks`: keys can be blocked; `headroom`:
+    what a request needs beside its body (`sizes.headroom`)."""
+    open_, request = Keep(committed_by=names.group), body + headroom
+    parked = (Topic(names.parked, partitions, open_, request, copies=True),) if parks else ()
     return (
-        *(Topic(name, partitions, open_, body + HEADROOM) for name in names.fresh),
-        Topic(names.delayed, len(TIERS), open_, body + HEADROOM, copies=True),
+        # What is redriven was accepted before, perhaps under larger limits.
+        *(Topic(name, partitions, open_, request, copies=True) for name in names.fresh),
+        Topic(names.delayed, len(TIERS), open_, request, copies=True),
         *parked,
-        Topic(names.states, partitions, Keep(seconds=keep_dead, compact=True), HEADROOM),
-        Topic(names.results, partitions, Keep(seconds=keep_results + 3600), reply + HEADROOM),
+        Topic(names.states, partitions, Keep(seconds=keep_dead, compact=True), LEAST_HEADROOM),
+        Topic(names.results, partitions, Keep(seconds=keep_results + 3600), reply + LEAST_HEADROOM),
         Topic(
             names.dead,
             partitions,
             Keep(seconds=keep_dead, compact=True),
-            body + HEADROOM + ANSWER,
+            request + ANSWER,
             copies=True,
         ),
     )

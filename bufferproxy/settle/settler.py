@@ -20,6 +20,7 @@ from bufferproxy.records import Change, Entry, Mark, Partition, Position, Record
 from bufferproxy.settle.disposition import Ack, Answer, DeadLetter, Expire, Retry
 from bufferproxy.settle.lines import Copy, Lines
 from bufferproxy.settle.tiers import delayed
+from bufferproxy.sizes import ERROR_BYTES, kept_of
 
 Fate = Ack | Retry | DeadLetter | Expire
 """The dispositions that settle a record. A Release settles nothing."""
@@ -28,7 +29,7 @@ AGAIN = 0.5
 """Seconds until an append that the log could not take is tried again."""
 
 KEPT_REPLY = 64 * 1024
-"""Bytes of the last answer's body that are kept with a dead letter."""
+"""Bytes of the last answer's body that are kept with a dead letter, at most (`sizes.kept_of`)."""
 
 Write = tuple[Partition, Entry]
 
@@ -78,7 +79,7 @@ class Settler:
             *record.headers,
             ("bufferproxy-reason", b"undecodable"),
             ("bufferproxy-died-at", died_at),
-            ("bufferproxy-error", detail.encode()),
+            ("bufferproxy-error", detail[: ERROR_BYTES // 4].encode()),
         )
         place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
         self._emit(Quarantined(self._service, detail))
@@ -316,7 +317,7 @@ def _change(
         request.results,
         head,
         body,
-        error,
+        None if error is None else error[: ERROR_BYTES // 4],  # a character is at most four bytes
         due_at,
         request.expires_at,
     )
@@ -326,8 +327,10 @@ def _dead(request: Request, letter: DeadLetter, now_ms: int, topics: ServiceTopi
     extra = {"reason": letter.reason.encode(), "died_at": b"%d" % now_ms}
     if letter.answer is not None:
         extra["status"] = b"%d" % letter.answer.status
-        extra["reply_head"] = letter.answer.head
-        extra["reply_body"] = letter.answer.body[:KEPT_REPLY]
+        head, body = kept_of(letter.answer.head, letter.answer.body, KEPT_REPLY)
+        if head is not None:
+            extra["reply_head"] = head
+            extra["reply_body"] = body
     if request.key is not None:
         extra["key"] = request.key
     entry = copy_of(request, **extra)

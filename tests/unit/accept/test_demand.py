@@ -122,6 +122,34 @@ def test_the_key_is_that_of_the_head_or_of_its_sender(
     assert one.key_of("") == (None if one.keyed_by_client else key)
 
 
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        (KeySource("header", b"x-user"), "the header x-user"),
+        (KeySource("path", b"1"), "segment 1 of the path"),
+        (KeySource("query", b"user"), "the query parameter user"),
+    ],
+)
+def test_a_key_that_is_too_long_is_refused_wherever_it_was_taken_from(source: KeySource, place: str) -> None:
+    long = b"k" * 1025
+    target = b"/%b?user=%b" % (long, long) if source.kind != "header" else b"/"
+    of = head([(b"X-User", long)])
+    front = Front(
+        "auth", NAMES, (Partition(NAMES.requests, 0),),
+        TERMS._replace(order="key", key=source), Backlog(1.0, exact=True),
+    )  # fmt: skip
+    problem = Demand(of, front, target, ME, 60.0).at_end
+    assert isinstance(problem, Problem)
+    assert problem.slug == "bad-request"
+    assert problem.detail == f"{place} has 1025 bytes: an ordering key has at most 1024"
+    assert Demand(of, front, target.replace(b"kk", b""), ME, 60.0).at_end is None or source.kind == "header"
+
+
+def test_a_header_that_is_no_key_may_be_longer() -> None:
+    assert demand(head([(b"X-User", b"k" * 1025)]), key=KeySource("header", b"x-user")).at_end is None
+    assert KeySource("client").place == "the address of the client"
+
+
 def test_the_idempotency_key_is_found_and_it_says_what_it_is() -> None:
     one = demand(head([(b"idempotency-key", b'"k"')]))
     assert one.idempotency_key == b'"k"'

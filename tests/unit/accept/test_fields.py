@@ -27,6 +27,9 @@ def judged(*fields: tuple[bytes, bytes]) -> Problem | None:
         [(b"idempotency-key", b'"k"')],
         [(b"Idempotency-Key", rb'"a \" \\ b"')],
         [(b"Idempotency-Key", "größe".encode())],
+        [(b"Bufferproxy-Key", b"k" * 1024)],
+        [(b"Idempotency-Key", b"k" * 255)],
+        [(b"Idempotency-Key", b'"%b"' % (rb"\"" * 255))],
     ],
 )
 def test_what_is_well_formed_or_not_there_is_taken(fields: Fields) -> None:
@@ -59,6 +62,29 @@ def test_an_idempotency_key_that_is_none_is_refused_by_its_own_name(value: bytes
     problem = judged((b"Idempotency-Key", value))
     assert problem is not None
     assert (problem.slug, problem.detail[:15]) == ("bad-idempotency-key", "Idempotency-Key")
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (b"k" * 256, 256),
+        (b'"%b"' % (b"k" * 256), 256),
+        (b'"%b"' % (rb"\\" * 256), 514),
+        (b'"' * 57_000, 57_000),
+    ],
+)
+def test_an_idempotency_key_has_a_greatest_length(value: bytes, size: int) -> None:
+    problem = judged((b"Idempotency-Key", value))
+    assert problem is not None
+    assert problem.slug == "bad-idempotency-key"
+    assert problem.detail == f"Idempotency-Key has {size} bytes: at most 255 are taken"
+
+
+def test_an_ordering_key_has_a_greatest_length() -> None:
+    problem = judged((b"Bufferproxy-Key", b"k" * 1025))
+    assert problem is not None
+    assert problem.slug == "bad-request"
+    assert problem.detail == "Bufferproxy-Key has 1025 bytes: an ordering key has at most 1024"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, KeySource, Terms
 from bufferproxy.accept.handler import Intake
 from bufferproxy.accept.routing import Match, Router
-from bufferproxy.errors import AppendRefused, AppendUncertain, StorageFull
+from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, StorageFull
 from bufferproxy.http1 import limits
 from bufferproxy.http1.endpoint import Endpoint
 from bufferproxy.http1.problems import Problem
@@ -206,6 +206,24 @@ async def test_what_was_not_stored_is_refused_and_counts_no_more(
     assert (status, slug(body)) == (503, expected)
     assert (world.front.backlog.requests, world.front.backlog.size) == (0, 0)
     assert world.events == [Refused("auth", expected)]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(b"b" * (200 << 10), (413, "body-too-large")), (b"b", (431, "headers-too-large"))],
+)
+async def test_what_the_log_never_takes_is_no_matter_of_waiting(
+    body: bytes, expected: tuple[int, str]
+) -> None:
+    """Somebody has made the topic smaller than what is accepted."""
+    world = World(body=1 << 20, limits=Limits(3, 1 << 20, 1000.0))
+    caller = world.call()
+    caller.send(request(body=body))
+    world.log.decide(AppendTooLarge("300000 bytes are more than the 99 of t"))
+    status, headers, answer = caller.reply()
+    assert (status, slug(answer)) == expected
+    assert "Retry-After" not in headers
+    assert world.front.backlog.requests == 0
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,19 @@ CASES = {
         "services: {a: {to: http://a, order: keys}}\n",
         ['1:37: services.a.order: must be none, key or strict, not "keys": write key'],
     ),
+    "bodies that no record can hold": (
+        "receive: {header_bytes: 1MiB}\nservices: {a: {to: http://a, body: 63MiB, results: {body: 64MiB}}}\n",
+        [
+            (
+                "2:36: services.a.body: 63MiB and its headers are more than a record can hold: "
+                "write at most 62MiB"
+            ),
+            (
+                "2:59: services.a.results.body: 64MiB and its headers are more than a record can hold: "
+                "write at most 63MiB"
+            ),
+        ],
+    ),
     "priorities in what is one queue": (
         "services: {a: {to: http://a, order: strict, priority: {default: low}}}\n",
         [
