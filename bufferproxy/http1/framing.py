@@ -16,13 +16,18 @@ from bufferproxy.http1.problems import Problem, bad_request
 Fields = list[tuple[bytes, bytes]]
 """Header fields in order: names in their case, values without the white space around them."""
 
-# HTTP's method registry (RFC 9110, 16.1) and what llhttp knows, both; WebDAV and its relatives included.
+# All that llhttp knows of HTTP: the registry's (RFC 9110, 16.1), and those of caches, UPnP and Icecast. RTSP's
+# it takes with RTSP only.
 METHODS = frozenset(
-    b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE OPTIONS PATCH"
-    b" POST PROPFIND PROPPATCH PUT REBIND REPORT SEARCH UNBIND UNLINK UNLOCK".split()
+    b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY"
+    b" OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE UNBIND"
+    b" UNLINK UNLOCK UNSUBSCRIBE".split()
 )
 REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 ALLOW = ", ".join(sorted(method.decode() for method in METHODS))
+
+_ASTERISK = frozenset({b"OPTIONS", b"M-SEARCH"})
+"""Whose target may be `*`."""
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/([0-9])\.([0-9])")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]+)(/[^?]*)?(\?.*)?", re.DOTALL)
@@ -171,7 +176,7 @@ def _locate(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, by
     """The origin form of a target in another form, and the host it names."""
     if not target.isascii() or _HASH in target:
         return bad_request("The request target has a byte that must be escaped.")
-    if target == b"*" and method == b"OPTIONS":
+    if target == b"*" and method in _ASTERISK:
         return target, host
     match = _ABSOLUTE.fullmatch(target)
     if match is None:

@@ -11,9 +11,10 @@ LIMITS = Limits(header_bytes=1000, header_count=10, target_bytes=200)
 ALLOWED = 50
 PROBE = b"GET /probe HTTP/1.1\r\nHost: a\r\n\r\n"
 METHODS = [
-    *("ACL", "BIND", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "MERGE", "MKACTIVITY"),
-    *("MKCALENDAR", "MKCOL", "MOVE", "OPTIONS", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PUT", "REBIND"),
-    *("REPORT", "SEARCH", "UNBIND", "UNLINK", "UNLOCK"),
+    *("ACL", "BIND", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "M-SEARCH", "MERGE"),
+    *("MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "OPTIONS", "PATCH", "POST", "PROPFIND"),
+    *("PROPPATCH", "PURGE", "PUT", "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "UNBIND"),
+    *("UNLINK", "UNLOCK", "UNSUBSCRIBE"),
 ]
 
 
@@ -164,13 +165,9 @@ LINES = [
     refused("an unknown method of another version", b"X / HTTP/2.0\r\n\r\n", 505, "version-not-supported"),
     refused("a method in lower case", b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "method-not-implemented"),
     refused("PRI", b"PRI * HTTP/1.1\r\nHost: a\r\n\r\n", 501, "method-not-implemented"),
-    refused(
-        "a method that llhttp alone knows",
-        b"PURGE / HTTP/1.1\r\nHost: a\r\n\r\n",
-        501,
-        "method-not-implemented",
-    ),
-    refused("M-SEARCH", b"M-SEARCH * HTTP/1.1\r\nHost: a\r\n\r\n", 501, "method-not-implemented"),
+    taken("a method that llhttp alone knows", b"PURGE / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    taken("M-SEARCH", b"M-SEARCH * HTTP/1.1\r\nHost: a\r\n\r\n", b"*"),
+    refused("PURGE of everything", b"PURGE * HTTP/1.1\r\nHost: a\r\n\r\n"),
     refused("RTSP's methods", b"DESCRIBE / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "method-not-implemented"),
     refused(
         "a method that the registry alone knows", b"LABEL / HTTP/1.1\r\n\r\n", 501, "method-not-implemented"

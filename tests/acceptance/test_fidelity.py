@@ -84,6 +84,7 @@ async def test_every_request_line_arrives_as_it_was_sent(world: World, service: 
             *(_request(method, b"/m") for method in sorted(METHODS)),
             *(_request(b"POST", target) for target in TARGETS),
             _request(b"OPTIONS", b"*"),
+            _request(b"M-SEARCH", b"*"),
         ):
             received = await _received(load, service, sent)
             assert received.line == b"%b %b HTTP/1.1" % (sent.method, sent.target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import httptools
 import pytest
 
 from bufferproxy.clock import SystemClock
@@ -58,13 +59,34 @@ async def test_a_request_gets_its_answer_and_the_connection_its_end(world: Any, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_every_method_of_the_registry_that_llhttp_knows_is_taken(serving: Any, method: str) -> None:
+async def test_every_method_that_llhttp_knows_is_taken(serving: Any, method: str) -> None:
     caller = await serving.call()
 
     reply = await caller.ask(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method.encode(), to_head=method == "HEAD")
 
     assert reply.status == 200
     assert [seen.method for seen in serving.handler.seen] == [method.encode()]
+
+
+REGISTERED = [
+    *("BASELINE-CONTROL", "CHECKIN", "LABEL", "MKREDIRECTREF", "MKWORKSPACE", "ORDERPATCH", "PRI"),
+    *("UNCHECKOUT", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL", "CONNECT", "TRACE", *METHODS),
+]
+"""Of HTTP's registry, and those that llhttp knows beside."""
+
+
+def test_no_method_is_left_out_that_the_parser_takes() -> None:
+    def takes(method: str) -> bool:
+        parser = httptools.HttpRequestParser(object())
+        try:
+            parser.feed_data(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        except httptools.HttpParserUpgrade:
+            return True
+        except httptools.HttpParserError:
+            return False
+        return True
+
+    assert [method for method in REGISTERED if takes(method)] == ["CONNECT", "TRACE", *METHODS]
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
