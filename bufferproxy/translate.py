@@ -13,6 +13,7 @@ from bufferproxy.config.service import AdaptiveConcurrency, Breaker, Service
 from bufferproxy.config.settings import Settings
 from bufferproxy.drain.plan import Plan
 from bufferproxy.http1 import limits
+from bufferproxy.http1.trust import TrustedProxies
 from bufferproxy.log.contract import Keep, Topic
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.policy.adaptive import AdaptiveRule
@@ -155,6 +156,10 @@ def _statuses(causes: tuple[str, ...]) -> frozenset[int]:
         elif cause != "timeout":
             statuses.add(int(cause))
     return frozenset(statuses)
+
+
+def proxies(settings: Settings) -> TrustedProxies:
+    return TrustedProxies(settings.trusted_proxies)
 
 
 def receive(settings: Settings) -> limits.Limits:

@@ -266,6 +266,7 @@ class Replica:
         intake.own = book
         intake.prefix = book.prefix = settings.path_prefix
         intake.max_wait = book.max_wait = settings.max_wait
+        intake.proxies = translate.proxies(settings)
 
         def refused(problem: Problem) -> None:
             self.events.emit(Refused(None, problem.slug))

@@ -10,10 +10,12 @@ from __future__ import annotations
 from bufferproxy.accept.fields import IDEMPOTENCY_KEY, key_too_long, malformed
 from bufferproxy.accept.front import Front, Terms, ordering_key
 from bufferproxy.accept.preferences import NONE, REFUSED, Mode, mode_of, preference
+from bufferproxy.accept.routing import taken_off
 from bufferproxy.accept.schedule import NOTHING, Schedule, schedule_of
-from bufferproxy.http1.forwarding import around_client, loops
+from bufferproxy.http1.forwarding import BELIEVED, around_client, loops
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.problems import Problem, bad_request
+from bufferproxy.http1.trust import ONLY_LOOPBACK, TrustedProxies
 from bufferproxy.records import Priority
 from bufferproxy.sizes import KEY_BYTES
 
@@ -32,12 +34,20 @@ class Demand:
     """
 
     __slots__ = (
-        "_around", "_asked", "_expire", "_schedule", "_scheme", "_told", "_via", "at_end", "at_head",
-        "delayed", "front", "head", "idempotency_key", "key", "keyed_by_client", "lives", "mode", "priority",
-        "target", "unheld",
+        "_around", "_asked", "_believable", "_expire", "_schedule", "_scheme", "_told", "_trusted", "_via",
+        "at_end", "at_head", "delayed", "front", "head", "idempotency_key", "key", "keyed_by_client", "lives",
+        "mode", "priority", "proxies", "target", "unheld",
     )  # fmt: skip
 
-    def __init__(self, head: Head, front: Front, target: bytes, via: bytes, longest: float) -> None:
+    def __init__(
+        self,
+        head: Head,
+        front: Front,
+        target: bytes,
+        via: bytes,
+        longest: float,
+        proxies: TrustedProxies = ONLY_LOOPBACK,
+    ) -> None:
         """`target` is that for the service, `via` this proxy's pseudonym, `longest` caps a wait (seconds)."""
         terms, headers = front.terms, head.headers
         self.head = head
@@ -69,7 +79,9 @@ class Demand:
         )
         self._via = via
         self._scheme = ""
-        self._told = False
+        self._told = self._trusted = False
+        self.proxies = proxies
+        self._believable = not BELIEVED.isdisjoint(head.names)
         self._around = (b"", b"")
 
     def impossible(self, now_ms: int) -> Problem | None:
@@ -95,23 +107,33 @@ class Demand:
 
     def key_of(self, client: str) -> bytes | None:
         """The ordering key of a request from this address."""
-        return (client.encode() or None) if self.keyed_by_client else self.key
+        if not self.keyed_by_client:
+            return self.key
+        return self.proxies.client(client, self.head.headers).encode() or None
 
     def forwarded(self, client: str, scheme: str, body_length: int) -> bytes:
         """`Request.head` of a request from this address with a body of so many bytes."""
-        head = self.head
-        if scheme != self._scheme or bool(client) != self._told or head.length is None:
+        head, told = self.head, bool(client)
+        trusted = self._believable and self.proxies.trusts(client)
+        if (
+            scheme != self._scheme
+            or told is not self._told
+            or trusted is not self._trusted
+            or head.length is None
+        ):
             self._around = around_client(
                 head.method,
                 self.target,
                 head.headers,
                 body_length=body_length,
-                told=bool(client),
+                told=told,
                 scheme=scheme,
                 via=self._via,
                 version=head.version,
+                trusted=trusted,
+                prefix=taken_off(head.target, self.target),
             )
-            self._scheme, self._told = scheme, bool(client)
+            self._scheme, self._told, self._trusted = scheme, told, trusted
         before, after = self._around
         return b"%b%b%b" % (before, client.encode(), after)
 

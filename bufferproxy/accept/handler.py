@@ -21,6 +21,7 @@ from bufferproxy.clock import Clock
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.problems import Problem
+from bufferproxy.http1.trust import ONLY_LOOPBACK
 from bufferproxy.log.contract import LogWriter
 from bufferproxy.observe.events import Emit, Refused
 from bufferproxy.results.watchers import Watchers
@@ -63,6 +64,8 @@ class Intake:
         self.prefix = "/_bufferproxy"
         """Paths under it are the proxy's own."""
         self.max_wait = 60.0
+        self.proxies = ONLY_LOOPBACK
+        """Whose X-Forwarded-* are believed."""
         self.own: OwnPaths | None = None
         self.held: set[Pending] = set()
         self.refusing: Problem | None = None
@@ -106,7 +109,7 @@ class Intake:
         if head.target.startswith(self.prefix.encode() + b"/"):
             return OWN
         found = self._router.route(head.host, head.target)
-        return NO_SERVICE if found is None else Demand(head, *found, self._via, self.max_wait)
+        return NO_SERVICE if found is None else Demand(head, *found, self._via, self.max_wait, self.proxies)
 
     def _accept(self, exchange: Exchange, demand: Demand) -> Problem | None:
         front, mode, size = demand.front, demand.mode, len(exchange.body)

@@ -59,6 +59,14 @@ def _stripped(match: Match, target: bytes) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
+def taken_off(sent: bytes, target: bytes) -> bytes:
+    """The prefix that `route` took off the target that was `sent`; empty when it took none."""
+    if sent == target:
+        return b""
+    # Of what does not begin with a slash behind the prefix, one was put before it.
+    return sent[: len(sent) - len(target) + (not sent.endswith(target))]
+
+
 def host_name(host: bytes) -> bytes:
     """The Host header without its port, in lower case."""
     if host.startswith(b"["):

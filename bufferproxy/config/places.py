@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any
 
@@ -68,6 +69,30 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return tuple(_match_host(item) for item in value)
 
 
+def _proxies(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list, like [loopback, 10.2.0.0/16]")
+    return tuple(dict.fromkeys(_proxy(item) for item in value))
+
+
+def _proxy(value: Any) -> str:
+    text = text_of(value, "a network like 10.2.0.0/16, loopback or private")
+    if text in ("loopback", "private"):
+        return text
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+        whole = str(network)
+        if "/" not in text:
+            return str(network.network_address)
+    except ValueError:
+        raise ValueError(
+            f"{quoted(text)} is not a network: write one like 10.2.0.0/16, an address, loopback or private"
+        ) from None
+    if ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"{quoted(text)} has bits set behind its prefix: write {whole}")
+    return whole
+
+
 _TEXT_OPTION = re.compile(
     r"(sasl|ssl)_(?!check_hostname$|context$)|(auto_offset_reset|client_dns_lookup|client_id|client_rack"
     r"|compression_type|group_id|group_instance_id|isolation_level|metric_group_prefix|proxy_url"
@@ -108,5 +133,8 @@ TopicPrefix = Annotated[
 ]
 HostList = Annotated[
     tuple[str, ...], Form(_hosts, list, {"type": "array", "items": {"type": "string", "minLength": 1}})
+]
+ProxyList = Annotated[
+    tuple[str, ...], Form(_proxies, list, {"type": "array", "items": {"type": "string", "minLength": 1}})
 ]
 Options = Annotated[dict[str, Any], Form(_options, dict, {"type": "object"})]

@@ -22,7 +22,7 @@ from bufferproxy.config.forms import (
     Text,
     whole,
 )
-from bufferproxy.config.places import HostList, Options, OwnPath, ServiceName, TopicPrefix
+from bufferproxy.config.places import HostList, Options, OwnPath, ProxyList, ServiceName, TopicPrefix
 from bufferproxy.config.service import Service
 
 
@@ -136,6 +136,10 @@ class Settings(Block):
     admin: Admin = block(Admin, "The admin plane.")
     receive: Receive = block(Receive, "Limits while a request comes in.")
     callbacks: Callbacks = block(Callbacks, "Outcomes POSTed to URLs that callers name.")
+    trusted_proxies: ProxyList = fixed(
+        ("loopback",),
+        "Whose X-Forwarded-* are believed: networks, addresses, `loopback`, `private` (all private ranges).",
+    )
     max_wait: Duration = live(60.0, "Cap on how long a caller may ask to be held.")
     grace: Duration = live(30.0, "How long a stop waits for what is in flight.")
     services: dict[ServiceName, Service] = Field(

@@ -16,8 +16,8 @@ from bufferproxy.http1.problems import Problem, bad_request
 Fields = list[tuple[bytes, bytes]]
 """Header fields in order: names in their case, values without the white space around them."""
 
-# All that llhttp knows of HTTP: the registry's (RFC 9110, 16.1), and those of caches, UPnP and Icecast. RTSP's
-# it takes with RTSP only.
+# All that llhttp knows of HTTP: the registry's (RFC 9110, 16.1), and those of caches, UPnP and Icecast. It
+# takes RTSP's with RTSP only.
 METHODS = frozenset(
     b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY"
     b" OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE UNBIND"

@@ -14,6 +14,7 @@ from bufferproxy.accept.front import Front, KeySource, Terms
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.heads import HeadParser
 from bufferproxy.http1.limits import Limits
+from bufferproxy.http1.trust import TrustedProxies
 from bufferproxy.ids import DELAYED
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Entry, Partition, Priority, Record, Request
@@ -92,7 +93,8 @@ def test_what_is_accepted_fits_each_copy_that_it_may_become(
     assume(isinstance(head, Head))
     assert isinstance(head, Head)
     front = Front("s", NAMES, (Partition(NAMES.requests, 65535),), TERMS, Backlog(1.0, exact=True))
-    demand = Demand(head, front, head.target, b"bufferproxy-" + b"f" * 16, 60.0)
+    rest = b"/" if strip else head.target  # all of it taken off, and told as X-Forwarded-Prefix
+    demand = Demand(head, front, rest, b"bufferproxy-" + b"f" * 16, 60.0, TrustedProxies(["fe80::/16"]))
     assume(demand.at_end is None)
     entry = envelope.accepted(
         key=demand.key,

@@ -10,6 +10,7 @@ from bufferproxy.accept.preferences import Mode
 from bufferproxy.http1.forwarding import end_to_end
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.problems import Problem
+from bufferproxy.http1.trust import TrustedProxies
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition
 
@@ -40,19 +41,20 @@ def demand(of: Head, **terms: object) -> Demand:
         [(b"Content-Length", b"3"), (b"X", b"%b %s {}")],
         [(b"Transfer-Encoding", b"chunked")],
         [(b"X-Forwarded-Proto", b"https"), (b"X-Forwarded-For", b"10.0.0.9"), (b"Z", b"1")],
-        [(b"x-forwarded-for", b""), (b"Via", b"1.0 other")],
+        [(b"x-forwarded-for", b""), (b"Via", b"1.0 other"), (b"x-forwarded-prefix", b"/edge")],
         [(b"Connection", b"X-Hop, close"), (b"X-Hop", b"1"), (b"Prefer", b"wait=3")],
     ],
 )
 def test_a_request_goes_on_as_if_nothing_of_it_were_known(fields: Fields) -> None:
     length = None if fields[0][0] == b"Transfer-Encoding" else 3
     one = demand(head(fields, length=length, version=b"1.0"))
-    for client in ("192.0.2.1", "", "2001:db8::1", "192.0.2.1"):
+    for client in ("192.0.2.1", "", "127.0.0.1", "2001:db8::1", "::1", "192.0.2.1"):
         for scheme in ("http", "https", "http"):
             for size in (3, 3) if length else (3, 12_345):
                 assert one.forwarded(client, scheme, size) == end_to_end(
                     b"POST", b"/x?q", [HOST, *fields],
                     body_length=size, client=client, scheme=scheme, via=ME, version=b"1.0",
+                    trusted=client in ("127.0.0.1", "::1"), prefix=b"/in",
                 )  # fmt: skip
 
 
@@ -148,6 +150,26 @@ def test_a_key_that_is_too_long_is_refused_wherever_it_was_taken_from(source: Ke
 def test_a_header_that_is_no_key_may_be_longer() -> None:
     assert demand(head([(b"X-User", b"k" * 1025)]), key=KeySource("header", b"x-user")).at_end is None
     assert KeySource("client").place == "the address of the client"
+
+
+@pytest.mark.parametrize(
+    ("peer", "told", "key"),
+    [
+        ("192.0.2.1", b"198.51.100.7", b"192.0.2.1"),
+        ("10.2.0.9", b"198.51.100.7, 203.0.113.5, 10.2.0.1", b"203.0.113.5"),
+        ("10.2.0.9", b"198.51.100.7, 10.2.0.1,", b"198.51.100.7"),
+    ],
+)
+def test_the_key_of_a_client_is_the_address_that_no_trusted_proxy_has(
+    peer: str, told: bytes, key: bytes
+) -> None:
+    of = head([(b"X-Forwarded-For", told)])
+    front = Front(
+        "auth", NAMES, (Partition(NAMES.requests, 0),),
+        TERMS._replace(order="key", key=KeySource("client")), Backlog(1.0, exact=True),
+    )  # fmt: skip
+    one = Demand(of, front, b"/x?q", ME, 60.0, TrustedProxies(["10.2.0.0/16"]))
+    assert one.key_of(peer) == key
 
 
 def test_the_idempotency_key_is_found_and_it_says_what_it_is() -> None:

@@ -150,7 +150,7 @@ async def test_what_is_stored_is_what_was_sent_and_the_caller_learns_its_id(worl
             key=None,
             head=b"POST /x?q HTTP/1.1\r\nHost: a\r\nX: y\r\nIdempotency-Key: k\r\nContent-Length: 3\r\n"
             b"Via: 1.1 bufferproxy-00ff\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
-            b"X-Forwarded-Host: a\r\n",
+            b"X-Forwarded-Host: a\r\nX-Forwarded-Prefix: /auth\r\n",
             body=b"abc",
             accepted_at=at,
             nonce=nonce,

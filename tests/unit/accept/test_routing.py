@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bufferproxy.accept.routing import Match, Router, host_name
+from bufferproxy.accept.routing import Match, Router, host_name, taken_off
 
 ROUTER = Router(
     [
@@ -60,3 +60,17 @@ def test_without_a_service_for_the_rest_what_matches_nothing_has_none() -> None:
 )
 def test_the_name_of_a_host_is_without_its_port(host: bytes, name: bytes) -> None:
     assert host_name(host) == name
+
+
+@pytest.mark.parametrize(
+    ("prefix", "sent"),
+    [
+        (b"/auth", b"/auth"), (b"/auth", b"/auth/"), (b"/auth", b"/auth?x"), (b"/auth", b"/auth/?x"),
+        (b"/auth", b"/auth//auth"), (b"/auth", b"/auth/auth"), (b"/a/b", b"/a/b/c?d/"), (b"/a", b"/a?/"),
+    ],
+)  # fmt: skip
+def test_the_prefix_that_was_taken_off_is_known(prefix: bytes, sent: bytes) -> None:
+    found = Router([(Match(prefix, strip=True), "a")]).route(b"h", sent)
+    assert found is not None
+    assert taken_off(sent, found[1]) == prefix
+    assert taken_off(sent, sent) == b""

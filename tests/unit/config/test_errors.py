@@ -103,6 +103,23 @@ CASES = {
         "services: {a: {to: http://a, order: keys}}\n",
         ['1:37: services.a.order: must be none, key or strict, not "keys": write key'],
     ),
+    "proxies that are none": (
+        OK + "trusted_proxies: [10.2.0.1/16, private, proxy.internal, 10.0.0.0/33, '2001:db8::1/32']\n",
+        ['2:18: trusted_proxies: "10.2.0.1/16" has bits set behind its prefix: write 10.2.0.0/16'],
+    ),
+    "a proxy by its name": (
+        OK + "trusted_proxies: [proxy.internal]\n",
+        [
+            (
+                '2:18: trusted_proxies: "proxy.internal" is not a network: '
+                "write one like 10.2.0.0/16, an address, loopback or private"
+            )
+        ],
+    ),
+    "a proxy that is no list": (
+        OK + "trusted_proxies: 10.0.0.0/8\n",
+        ["2:18: trusted_proxies: must be a list, like [loopback, 10.2.0.0/16]"],
+    ),
     "bodies that no record can hold": (
         "receive: {header_bytes: 1MiB}\nservices: {a: {to: http://a, body: 63MiB, results: {body: 64MiB}}}\n",
         [

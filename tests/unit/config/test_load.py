@@ -58,6 +58,7 @@ def test_a_service_needs_nothing_but_where_it_is(loaded) -> None:  # type: ignor
     auth = settings.services["auth"]
     assert settings.listen == Address("127.0.0.1", 8080)
     assert settings.admin.listen == Address("127.0.0.1", 8081)
+    assert settings.trusted_proxies == ("loopback",)
     assert settings.log == SqliteLog("./bufferproxy-data/log.db")
     assert settings.storage.index == "./bufferproxy-data/index.db"
     assert (auth.to, auth.rate, auth.burst, auth.concurrency) == (("http://auth",), 50.0, 1, 20)
@@ -77,6 +78,7 @@ def test_every_form_of_a_value_is_understood(loaded) -> None:  # type: ignore[no
         """
         log: sqlite:///srv/log.db
         listen: "[::1]:0"
+        trusted_proxies: [private, 10.2.0.0/16, 192.0.2.7, '2001:DB8::/32', private]
         services:
           a:
             to: [http://a:1/base, https://b]
@@ -93,6 +95,7 @@ def test_every_form_of_a_value_is_understood(loaded) -> None:  # type: ignore[no
     assert settings.log == SqliteLog("/srv/log.db")
     assert (settings.listen, str(settings.listen)) == (Address("::1", 0), "[::1]:0")
     assert settings.listen.loopback
+    assert settings.trusted_proxies == ("private", "10.2.0.0/16", "192.0.2.7", "2001:db8::/32")
     assert a.to == ("http://a:1/base", "https://b")
     assert a.rate == math.inf
     assert isinstance(a.concurrency, AdaptiveConcurrency)

@@ -23,6 +23,8 @@ def forwarded(
     client: str = "10.1.2.3",
     scheme: str = "http",
     version: bytes = b"1.1",
+    trusted: bool = False,
+    prefix: bytes = b"",
 ) -> bytes:
     return end_to_end(
         method,
@@ -33,6 +35,8 @@ def forwarded(
         scheme=scheme,
         via=ME,
         version=version,
+        trusted=trusted,
+        prefix=prefix,
     )
 
 
@@ -186,23 +190,96 @@ def test_via_is_extended_where_it_stands(own: list[tuple[bytes, bytes]], expecte
     assert head == b"GET / HTTP/1.1\r\nHost: a\r\n" + expected + rest
 
 
-def test_x_forwarded_is_extended_where_it_stands() -> None:
+def test_what_a_trusted_proxy_says_stays_where_it_stands() -> None:
     head = forwarded(
         (b"x-forwarded-for", b"1.1.1.1, 2.2.2.2"),
         HOST,
         (b"X-FORWARDED-HOST", b"shop"),
         (b"X-Forwarded-Proto", b"https"),
-        scheme="https",
         client="fe80::1",
+        trusted=True,
     )
     assert head == (
         b"GET / HTTP/1.1\r\n"
         b"x-forwarded-for: 1.1.1.1, 2.2.2.2, fe80::1\r\n"
         b"Host: a\r\n"
-        b"X-FORWARDED-HOST: shop, a\r\n"
-        b"X-Forwarded-Proto: https, https\r\n"
+        b"X-FORWARDED-HOST: shop\r\n"
+        b"X-Forwarded-Proto: https\r\n"
         b"Via: 1.1 bufferproxy-00ff\r\n"
     )
+
+
+def test_what_anybody_else_says_is_replaced_but_for_the_addresses() -> None:
+    head = forwarded(
+        (b"x-forwarded-for", b"1.1.1.1"),
+        HOST,
+        (b"X-FORWARDED-HOST", b"evil"),
+        (b"X-Forwarded-Proto", b"https"),
+        (b"X-Forwarded-Proto", b"https"),
+        (b"x-forwarded-prefix", b"/evil"),
+        (b"X-Forwarded-Port", b"443"),
+    )
+    assert head == (
+        b"GET / HTTP/1.1\r\n"
+        b"x-forwarded-for: 1.1.1.1, 10.1.2.3\r\n"
+        b"Host: a\r\n"
+        b"X-Forwarded-Port: 443\r\n"
+        b"Via: 1.1 bufferproxy-00ff\r\n"
+        b"X-Forwarded-Proto: http\r\n"
+        b"X-Forwarded-Host: a\r\n"
+    )
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize(
+    "said",
+    [[b"https", b"wss"], [b"https, wss"], [b"https,", b"wss"], [b"wss", b""], [b"https ,\twss"], [b""], []],
+)
+def test_there_is_one_proto_and_one_host_and_never_a_list(said: list[bytes], *, trusted: bool) -> None:
+    """Of several, a trusted proxy's own is the last."""
+    headers = [(name, value) for value in said for name in (b"X-Forwarded-Proto", b"x-forwarded-host")]
+    lines = forwarded(HOST, *headers, trusted=trusted).split(b"\r\n")
+    own = b"wss" if trusted and any(said) else None
+    assert [line.partition(b": ")[2] for line in lines if line.lower().startswith(b"x-forwarded-p")] == [
+        own or b"http"
+    ]
+    assert [line.partition(b": ")[2] for line in lines if line.lower().startswith(b"x-forwarded-h")] == [
+        own or b"a"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "trusted", "prefix", "told"),
+    [
+        (None, False, b"", None),
+        (None, False, b"/auth", b"/auth"),
+        (b"/edge", False, b"", None),
+        (b"/edge", False, b"/auth", b"/auth"),
+        (b"/edge", True, b"", b"/edge"),
+        (b"/edge", True, b"/auth", b"/edge/auth"),
+        (b"/edge/", True, b"/auth", b"/edge/auth"),
+        (b"/a, /edge", True, b"/auth", b"/edge/auth"),
+        (b"", True, b"/auth", b"/auth"),
+    ],
+)
+def test_the_prefix_is_all_that_was_taken_off_by_who_is_trusted(
+    said: bytes | None, prefix: bytes, told: bytes | None, *, trusted: bool
+) -> None:
+    headers = [] if said is None else [(b"X-Forwarded-Prefix", said)]
+    head = forwarded(HOST, *headers, trusted=trusted, prefix=prefix)
+    lines = [line for line in head.split(b"\r\n") if line.startswith(b"X-Forwarded-Prefix")]
+    assert lines == ([] if told is None else [b"X-Forwarded-Prefix: " + told])
+
+
+def test_what_connection_names_is_not_believed_either() -> None:
+    head = forwarded(
+        HOST,
+        (b"X-Forwarded-Proto", b"https"),
+        (b"Connection", b"X-Forwarded-Proto"),
+        trusted=True,
+        prefix=b"/p",
+    )
+    assert head == b"GET / HTTP/1.1\r\nHost: a\r\n" + OWN + OWN_HOST + b"X-Forwarded-Prefix: /p\r\n"
 
 
 def test_what_is_not_known_is_not_told() -> None:
