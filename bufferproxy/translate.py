@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from bufferproxy import sizes
 from bufferproxy.accept.admission import Limits
 from bufferproxy.accept.front import KeySource, Terms
 from bufferproxy.accept.routing import Match
 from bufferproxy.config.addresses import SqliteLog
+from bufferproxy.config.phrases import statuses
 from bufferproxy.config.service import AdaptiveConcurrency, Breaker, Service
 from bufferproxy.config.settings import Settings
 from bufferproxy.drain.plan import Plan
@@ -139,23 +138,11 @@ def retry(service: Service) -> RetryPolicy:
         found.first,
         found.max,
         found.jitter,
-        _statuses(tuple(found.on)),
+        statuses(tuple(found.on)),
         timeout=again and "timeout" in found.on,
         interrupted=again,
+        delivered=statuses(tuple(service.delivered)),
     )
-
-
-@lru_cache(maxsize=64)
-def _statuses(causes: tuple[str, ...]) -> frozenset[int]:
-    """Most services name the same causes, and share the set."""
-    statuses: set[int] = set()
-    for cause in causes:
-        if cause.endswith("xx"):
-            first = int(cause[0]) * 100
-            statuses.update(range(first, first + 100))
-        elif cause != "timeout":
-            statuses.add(int(cause))
-    return frozenset(statuses)
 
 
 def proxies(settings: Settings) -> TrustedProxies:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from bufferproxy.config.addresses import KafkaLog
 from bufferproxy.config.origin import Path, Problem
+from bufferproxy.config.phrases import statuses
 from bufferproxy.config.service import AdaptiveConcurrency, Service
 from bufferproxy.config.settings import Settings, Tls
 from bufferproxy.config.units import format_duration, format_size
@@ -129,11 +130,24 @@ def _service(path: Path, service: Service) -> Iterator[Problem]:
             f"{format_duration(retry.max)} is shorter than retry.first ({format_duration(retry.first)})",
             also=((*path, "retry", "first"),),
         )
+    yield from _statuses(path, service.delivered, retry.on)
     if isinstance(service.concurrency, AdaptiveConcurrency):
         bounds, inside = service.concurrency.adaptive, (*path, "concurrency", "adaptive")
         if bounds.max < bounds.min:
             message = f"{bounds.max} is less than min ({bounds.min})"
             yield Problem((*inside, "max"), message, also=((*inside, "min"),))
+
+
+def _statuses(path: Path, delivered: tuple[str, ...], on: tuple[str, ...]) -> Iterator[Problem]:
+    """A status ends a request, or is tried again."""
+    both = statuses(tuple(delivered)) & statuses(tuple(on))
+    if both:
+        ends, again = ([text for text in each if statuses((text,)) & both] for each in (delivered, on))
+        message = (
+            f"{', '.join(ends)} would end what retry.on ({', '.join(again)}) tries again: "
+            "take it out of one of them"
+        )
+        yield Problem((*path, "delivered"), message, also=((*path, "retry", "on"),))
 
 
 def _sizes(settings: Settings) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from bufferproxy.config.forms import Form, text_of, written
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS = re.compile(r"[45][0-9][0-9]|[45]xx")
+_ANSWER = re.compile(r"[2-5][0-9][0-9]|[2-5]xx")
 _WAIT = r"wait [0-9]+(\.[0-9]+)?(ms|s|m|h|d)"
 
 
@@ -109,6 +111,35 @@ def _cause(item: Any) -> str:
     return text
 
 
+def _delivered(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list, like [2xx, 3xx]")
+    if not value:
+        raise ValueError("is an empty list: nothing could be delivered")
+    return tuple(dict.fromkeys(_answer(item) for item in value))
+
+
+def _answer(item: Any) -> str:
+    text = str(item).lower() if isinstance(item, int) else text_of(item, "2xx or a status").lower()
+    if not _ANSWER.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is not an answer: write 2xx, 3xx or a status from 200 to 599")
+    return text
+
+
+@lru_cache(maxsize=64)
+def statuses(written: tuple[str, ...]) -> frozenset[int]:
+    """The statuses that `5xx`, `503` and the like stand for; words are none. Most services name the same ones,
+    and share the set."""
+    found: set[int] = set()
+    for text in written:
+        if text.endswith("xx"):
+            first = int(text[0]) * 100
+            found.update(range(first, first + 100))
+        elif text.isdecimal():
+            found.add(int(text))
+    return frozenset(found)
+
+
 ReplyPhrase = Annotated[
     Reply, Form(_held(Reply, ("async",), "wait 5s"), str, written({"pattern": f"^(async|{_WAIT})$"}))
 ]
@@ -135,6 +166,23 @@ RetryCauses = Annotated[
                 "anyOf": [
                     {"type": "string", "pattern": "^([45]xx|[45][0-9][0-9]|timeout)$"},
                     {"type": "integer", "minimum": 400, "maximum": 599},
+                ]
+            },
+        },
+    ),
+]
+Statuses = Annotated[
+    tuple[str, ...],
+    Form(
+        _delivered,
+        list,
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "anyOf": [
+                    {"type": "string", "pattern": "^([2-5]xx|[2-5][0-9][0-9])$"},
+                    {"type": "integer", "minimum": 200, "maximum": 599},
                 ]
             },
         },

@@ -28,6 +28,7 @@ from bufferproxy.config.phrases import (
     RetryCauses,
     SafeMethods,
     SafeMethodsPhrase,
+    Statuses,
 )
 from bufferproxy.config.places import HostName, PathPrefix
 
@@ -93,7 +94,10 @@ class Retry(Block):
         "full",
         "full: a uniformly random part of the wait, so that what failed together is not retried together.",
     )
-    on: RetryCauses = live(("5xx", "408", "425", "timeout"), "What is tried again; other 4xx are rejected.")
+    on: RetryCauses = live(
+        ("5xx", "408", "425", "timeout"),
+        "What is tried again; what is not in `delivered` either is rejected.",
+    )
     budget: Percent = live(
         0.2, "Most retries, as a share of first attempts: a failing service is not also flooded."
     )
@@ -176,6 +180,10 @@ class Service(Block):
     breaker: Breaker | None = live(
         None,
         "When a failing service is given a rest. `{}`: as below. Unset: requests are tried and end dead.",
+    )
+    delivered: Statuses = live(
+        ("2xx", "3xx"),
+        "Statuses that end a request as `delivered`. Without 3xx a redirect is `rejected`, and seen.",
     )
     delivery: Annotated[Literal["at_least_once", "at_most_once"], Choice()] = fixed(
         "at_least_once", "at_most_once: an attempt cut off by a crash is not repeated but ends dead."

@@ -44,5 +44,5 @@ BREAKER = ("closed", "open", "half-open")
 RETRIES = ("timeout", "interrupted", "outcome", "breaker", "408", "425", "500", "502", "503", "504")
 """The usual reasons of a retry; other statuses join as they occur."""
 
-DEATHS = ("attempts", "timeout", "status", "outcome", "rejected", "undecodable", "crash", "interrupted")
+DEATHS = ("attempts", "timeout", "outcome", "rejected", "undecodable", "crash", "interrupted")
 """The reasons of a dead letter; `undecodable`: a record that could not be understood."""

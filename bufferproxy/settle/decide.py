@@ -34,9 +34,14 @@ LONGEST_REST = 86_400.0
 """Seconds that a service may put itself to rest for; a mistake of its clock should not end it."""
 
 
+DELIVERED = frozenset(range(200, 400))
+"""`delivered` of the settings, by default."""
+
+
 class RetryPolicy(NamedTuple):
-    """`retry` of the settings. `statuses`: which of 400..599 are tried again; `timeout`: so is no answer;
-    `interrupted`: so is half of one (not where delivery is `at_most_once`: it may have been acted upon)."""
+    """`retry` and `delivered` of the settings. `statuses`: which of 400..599 are tried again; `timeout`: so
+    is no answer; `interrupted`: so is half of one (not where delivery is `at_most_once`: it may have been
+    acted upon); `delivered`: the statuses that end a request well."""
 
     attempts: int
     first: float
@@ -45,6 +50,7 @@ class RetryPolicy(NamedTuple):
     statuses: frozenset[int]
     timeout: bool
     interrupted: bool = True
+    delivered: frozenset[int] = DELIVERED
 
 
 def decide(outcome: Outcome, attempts: int, policy: RetryPolicy, random: float) -> Disposition:
@@ -73,13 +79,11 @@ def _answered(outcome: Answered, attempts: int, policy: RetryPolicy, random: flo
     if status == 429 or (status == 503 and outcome.retry_after is not None):
         rest = UNSAID_REST if outcome.retry_after is None else outcome.retry_after
         return Release(rest=min(rest, LONGEST_REST), detail=f"the service answered {status}", sent=True)
-    if status < 400:
+    if status in policy.delivered:
         return Ack(State.DELIVERED, answer)
     if status in policy.statuses:
         return _again(attempts, policy, random, str(status), answer, f"the service answered {status}")
-    if status < 500:
-        return Ack(State.REJECTED, answer)
-    return DeadLetter("status", answer, f"the service answered {status}")
+    return Ack(State.REJECTED, answer)
 
 
 def _told(verdict: Verdict, answer: Answer, attempts: int, policy: RetryPolicy, random: float) -> Disposition:
@@ -118,7 +122,10 @@ def ending_of(outcome: Outcome, disposition: Disposition) -> Ending:
         case Interrupted():
             return Ending.INTERRUPTED
         case Answered(status=status, verdict=verdict):
-            if isinstance(disposition, Ack) or (verdict is not None and verdict.word == "dead"):
+            if verdict is not None and verdict.word in ("ack", "dead"):
+                return Ending.SERVED
+            # A service that fails with what is not tried again fails all the same.
+            if isinstance(disposition, Ack) and (status < 500 or disposition.state is State.DELIVERED):
                 return Ending.SERVED
             if verdict is not None:
                 return Ending.PLAIN

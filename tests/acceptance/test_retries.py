@@ -149,6 +149,18 @@ async def test_a_404_is_rejected_at_once_with_its_reply(world: World) -> None:
         assert world.sum("dead_letters_added_total", reason="rejected") == 1
 
 
+async def test_a_redirect_is_rejected_and_seen_where_it_does_not_count_as_delivered(world: World) -> None:
+    await asyncio.to_thread(world.start, delivered=["2xx", 409], retry={"on": [503]})
+    async with Load(world.proxy.url) as load:
+        for mode, state in ((302, "rejected"), (500, "rejected"), (409, "delivered"), (204, "delivered")):
+            world.recorder.mode(status=mode, body="")
+            told = await load.one(Sent(b"/%d" % mode))
+            status = await _status(load, told.id, until=state)
+            assert (status["attempts"], status["response"]["status"]) == (1, mode)
+        assert world.sum("requests_finished_total", outcome="rejected") == 2
+        assert world.sum("dead_letters_added_total", reason="rejected") == 2
+
+
 async def test_nobody_is_held_for_a_service_that_is_known_to_rest_for_longer(sqlite_world: World) -> None:
     world = sqlite_world
     await asyncio.to_thread(world.start)

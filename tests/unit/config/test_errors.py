@@ -120,6 +120,29 @@ CASES = {
         OK + "trusted_proxies: 10.0.0.0/8\n",
         ["2:18: trusted_proxies: must be a list, like [loopback, 10.2.0.0/16]"],
     ),
+    "a status that ends and is tried again": (
+        "services: {a: {to: http://a, delivered: [2xx, 4xx, 503]}}\n",
+        [
+            (
+                "1:41: services.a.delivered: 4xx, 503 would end what retry.on (5xx, 408, 425) tries again: "
+                "take it out of one of them"
+            )
+        ],
+    ),
+    "a status tried again that ends": (
+        "services: {a: {to: http://a, retry: {on: [3xx]}, delivered: []}}\n",
+        [
+            (
+                '1:42: services.a.retry.on: "3xx" cannot be tried again: '
+                "write 5xx, a status from 400 to 599 or timeout"
+            ),
+            "1:61: services.a.delivered: is an empty list: nothing could be delivered",
+        ],
+    ),
+    "an answer that is none": (
+        "services: {a: {to: http://a, delivered: [2xx, 1xx]}}\n",
+        [('1:41: services.a.delivered: "1xx" is not an answer: write 2xx, 3xx or a status from 200 to 599')],
+    ),
     "bodies that no record can hold": (
         "receive: {header_bytes: 1MiB}\nservices: {a: {to: http://a, body: 63MiB, results: {body: 64MiB}}}\n",
         [

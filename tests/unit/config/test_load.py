@@ -88,6 +88,7 @@ def test_every_form_of_a_value_is_understood(loaded) -> None:  # type: ignore[no
             safe_methods: refuse
             key: client
             retry: {on: [503, TIMEOUT, 503]}
+            delivered: [2XX, 304, 2xx, 500]
             match: {host: Auth.Example.}
         """
     ).settings
@@ -103,6 +104,7 @@ def test_every_form_of_a_value_is_understood(loaded) -> None:  # type: ignore[no
     assert (a.reply, a.safe_methods) == (Reply("wait", 0.5), SafeMethods("refuse"))
     assert a.key == KeySource("client")
     assert a.retry.on == ("503", "timeout")
+    assert a.delivered == ("2xx", "304", "500")
     assert a.match is not None
     assert a.match.host == "auth.example"
 

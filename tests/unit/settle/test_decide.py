@@ -62,7 +62,7 @@ INTERRUPTED = Interrupted("reset")
         (answered(304, 9.0), Ack(State.DELIVERED, answer(304))),
         (answered(404), Ack(State.REJECTED, answer(404))),
         (answered(500, verdict=Verdict(Word.ACK)), Ack(State.DELIVERED, answer(500))),
-        (answered(501), DeadLetter("status", answer(501), "the service answered 501")),
+        (answered(501), Ack(State.REJECTED, answer(501))),
         (
             answered(200, verdict=Verdict(Word.DEAD)),
             DeadLetter("outcome", answer(200), "the service answered Bufferproxy-Outcome: dead"),
@@ -112,6 +112,30 @@ def test_what_may_be_sent_once_only_is_dead_when_nobody_knows_what_came_of_it() 
     assert decide(INTERRUPTED, FIRST, once, 0.5) == DeadLetter("interrupted", None, "reset")
 
 
+@pytest.mark.parametrize(
+    ("delivered", "status", "state"),
+    [
+        ({200, 204}, 204, State.DELIVERED),
+        ({200, 204}, 201, State.REJECTED),
+        ({*range(200, 300)}, 302, State.REJECTED),
+        ({*range(200, 400), 409}, 409, State.DELIVERED),
+        ({*range(200, 400), 501}, 501, State.DELIVERED),
+    ],
+)
+def test_what_counts_as_delivered_can_be_said(delivered: set[int], status: int, state: State) -> None:
+    policy = POLICY._replace(delivered=frozenset(delivered))
+    decided = decide(answered(status), FIRST, policy, 0.5)
+    assert decided == Ack(state, answer(status))
+    assert ending_of(answered(status), decided) is Ending.SERVED
+    assert result_of(answered(status), decided) == ("success" if state is State.DELIVERED else "rejected")
+
+
+@pytest.mark.parametrize("outcome", [answered(429), answered(503, 1.0)])
+def test_a_service_that_asks_for_less_rests_even_if_its_answer_counts_as_delivered(outcome: Outcome) -> None:
+    policy = POLICY._replace(delivered=frozenset({429, 503}))
+    assert isinstance(decide(outcome, FIRST, policy, 0.5), Release)
+
+
 def test_waits_grow_with_the_attempts_used_up() -> None:
     waits = [decide(TIMED_OUT, n, POLICY, 0.5) for n in (1, 2)]
     assert waits == [Retry(1.0, "timeout", None), Retry(2.0, "timeout", None)]
@@ -144,6 +168,8 @@ def test_what_the_metrics_call_it(outcome: Outcome, result: str) -> None:
         (INTERRUPTED, Ending.INTERRUPTED),
         (answered(200), Ending.SERVED),
         (answered(404), Ending.SERVED),
+        (answered(501), Ending.FAILED),
+        (answered(500, verdict=Verdict(Word.ACK)), Ending.SERVED),
         (answered(500, verdict=Verdict(Word.DEAD)), Ending.SERVED),
         (answered(200, verdict=Verdict(Word.RETRY)), Ending.PLAIN),
         (answered(200, verdict=Verdict(Word.PAUSE)), Ending.PLAIN),
