@@ -128,7 +128,7 @@ def _answer(item: Any) -> str:
 
 @lru_cache(maxsize=64)
 def statuses(written: tuple[str, ...]) -> frozenset[int]:
-    """The statuses that `5xx`, `503` and the like stand for; words are none. Most services name the same ones,
+    """The statuses that `5xx`, `503` and the like stand for; words are none. Most services name the same,
     and share the set."""
     found: set[int] = set()
     for text in written:
