@@ -1,4 +1,4 @@
-"""Measures everything, or what is named: `python -m benchmarks [accept] [drain] [wait] [rate] [memory]`."""
+"""Measures everything, or what is named: `python -m benchmarks [PART …]`, a part as in PARTS below."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from benchmarks.services import services
 from benchmarks.world import (
     ask,
     cpu_of,
@@ -191,6 +192,7 @@ PARTS: dict[str, Callable[[str | None], Result]] = {
     "rate": rate,
     "share": share,
     "memory": memory,
+    "services": services,
 }
 
 

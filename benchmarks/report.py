@@ -47,6 +47,18 @@ def table(results: dict[str, Any]) -> str:
             f"With 1 M requests of backlog: ready in {found['1 M']['ready_s']} s, "
             f"{found['1 M']['rss_mb']} MB resident ({found['difference']['rss_mb']:+} MB against 1 k)."
         )
+    for name, found in results.get("services", {}).items():
+        if "rest_wakeups" in found:
+            lines.append(
+                f"{name}: ready in {found['ready_s']} s; at rest {found['rest_cpu_percent']} % of a core, "
+                f"{found['rest_wakeups']} wake-ups/s, {found['rss_mb']} MB; a request of one of them "
+                f"{found['request_cpu_us']:.0f} µs CPU."
+            )
+        else:
+            lines.append(
+                f"One service more: {found['rss_kib']} KiB; a request with all of them costs "
+                f"{found['request_ratio']:.2f} of what it costs alone."
+            )
     return "\n\n".join(lines)
 
 

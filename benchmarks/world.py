@@ -40,6 +40,16 @@ def rss_of(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def wakeups_of(pid: int) -> int:
+    """How often its threads have gone to sleep and were woken."""
+    lines = [
+        line
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for line in (thread / "status").read_text().splitlines()
+    ]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+
 def ask(url: str, method: str = "GET") -> bytes:
     request = urllib.request.Request(url, method=method)
     with urllib.request.urlopen(request, timeout=60) as answer:
