@@ -43,19 +43,24 @@ class Inquest:
         self._topics = topics
         self._concluded = concluded
         self._clock = clock
-        self._suspects: asyncio.Queue[Item] = asyncio.Queue()
+        self._suspects: list[Item] = []
+        self._wanted = asyncio.Event()
 
     def __len__(self) -> int:
-        return self._suspects.qsize()
+        return len(self._suspects)
 
     def on(self, item: Item) -> None:
-        self._suspects.put_nowait(item)
+        self._suspects.append(item)
+        self._wanted.set()
 
     async def run(self, log: LogInspector) -> None:
         """Until cancelled."""
         while True:
-            item = await self._suspects.get()
-            self._concluded(item, await self._verdict_on(item.request, log))
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._suspects:
+                item = self._suspects.pop(0)
+                self._concluded(item, await self._verdict_on(item.request, log))
 
     async def _verdict_on(self, request: Request, log: LogInspector) -> Verdict:
         while True:
@@ -65,7 +70,7 @@ class Inquest:
                 await self._clock.sleep(AGAIN)
 
     def __repr__(self) -> str:
-        return f"<Inquest on {self._suspects.qsize()}>"
+        return f"<Inquest on {len(self._suspects)}>"
 
 
 async def verdict_on(request: Request, log: LogInspector, topics: ServiceTopics) -> Verdict:

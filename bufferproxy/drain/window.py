@@ -12,6 +12,12 @@ TOLD = 200
 """Of those that were tried, as many as marks may have room for."""
 
 
+_NO_RUNS: deque[Run] = deque()
+_NO_ORDER: deque[tuple[int, int, float]] = deque()
+"""Shared by the windows that have none, which are nearly all where many services are at rest; never changed.
+"""
+
+
 class Window:
     """Records of one partition between fetch and commit.
 
@@ -45,11 +51,11 @@ class Window:
         _, self.begun, done, tried = marks or Marks()
         self.inherited = self.begun
         """How far the holder before had begun to send."""
-        self._done = deque(done)
+        self._done = deque(done) if done else _NO_RUNS
         """Runs that the holder before had done, beyond what was begun here."""
         self.tried = {one.offset: one for one in tried}
         """Of what keeps its place between two attempts, here or at the holder before."""
-        self._order: deque[tuple[int, int, float]] = deque()
+        self._order = _NO_ORDER
         self._open: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -74,6 +80,8 @@ class Window:
             raise ValueError(f"offset {offset} came after {self._order[-1][0]}")
         if offset < self.committable:
             raise ValueError(f"offset {offset} came, and all below {self.committable} is settled")
+        if self._order is _NO_ORDER:
+            self._order = deque()
         self._order.append((offset, after, appended_at))
         if self._done and self._was_done(offset):
             self._advance()

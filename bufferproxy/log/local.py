@@ -50,10 +50,8 @@ class Store(Protocol):
         ...
 
 
-Followers = dict["Partition", "set[Feed]"]
+Followers = dict["Partition", "tuple[Feed, ...]"]
 """Who reads a partition: an append wakes these and nobody else, however many services there are."""
-
-_NOBODY: set[Feed] = set()
 
 
 class Feed:
@@ -74,13 +72,16 @@ class Feed:
         self._paused.difference_update(offsets)
         self._stirred.update(dict.fromkeys(offsets))
         for partition in offsets:
-            self._followers.setdefault(partition, set()).add(self)
+            others = self._followers.get(partition, ())
+            if self not in others:
+                self._followers[partition] = (*others, self)
         self._news.set()
 
     def end(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
             self._next.pop(partition, None)
-            self._followers.get(partition, _NOBODY).discard(self)
+            followers = self._followers.get(partition, ())
+            self._followers[partition] = tuple(feed for feed in followers if feed is not self)
 
     def pause(self, partition: Partition) -> None:
         self._paused.add(partition)

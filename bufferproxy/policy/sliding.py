@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 SLICES = 10
 """What is counted is forgotten a slice at a time: up to a tenth of the window too early, never too late."""
 
@@ -16,7 +14,7 @@ class Sliding:
     def __init__(self, window: float) -> None:
         self.window = window
         self._width = window / SLICES
-        self._slices: deque[tuple[int, float, float]] = deque()
+        self._slices: list[tuple[int, float, float]] = []
         self._part = 0.0
         self._whole = 0.0
 
@@ -43,7 +41,7 @@ class Sliding:
     def _forget(self, now: float) -> None:
         oldest = int(now // self._width) - SLICES
         while self._slices and self._slices[0][0] <= oldest:
-            _, part, whole = self._slices.popleft()
+            _, part, whole = self._slices.pop(0)
             self._part -= part
             self._whole -= whole
 

@@ -13,6 +13,10 @@ SCAN_BYTES = 1 << 20
 """Where a scan stops, whatever its limit: what is read lies in memory until it is delivered."""
 
 
+NOTHING_YET = Lag(0, 0, 0, 0, 0)
+"""Of a partition without a record."""
+
+
 def scan(
     connection: Connection, wanted: Iterable[tuple[Table, int]], limit: int
 ) -> Mapping[Partition, Sequence[Record]]:
@@ -47,7 +51,7 @@ def lags(
 
 def _lag(connection: Connection, group: str, table: Table) -> Lag:
     if not table.made:
-        return Lag(0, 0, 0, 0, 0)
+        return NOTHING_YET
     start = Edge(
         *connection.execute("SELECT start, start_total FROM partitions WHERE id = ?", (table.id,)).fetchone()
     )
