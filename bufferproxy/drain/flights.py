@@ -15,8 +15,8 @@ class Flights:
     def __init__(self) -> None:
         self._flying: dict[str, Item] = {}
         self._settling: set[Item] = set()
-        self._waiting = 0
-        self._landed = asyncio.Event()
+        self._landings: list[asyncio.Event] = []
+        """Of those who wait for one."""
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -36,15 +36,19 @@ class Flights:
         """Harmless for what was never sent."""
         if self._settling:
             self._settling.discard(item)
-            if self._waiting:
-                self._landed.set()
+            if self._landings:
+                self._tell_landed()
         if item.sent:
             item.sent = False
             # Another of this id may be in flight: who lost a partition and got it again reads it again.
             if self._flying.get(item.request.id) is item:
                 del self._flying[item.request.id]
-            if self._waiting:
-                self._landed.set()
+            if self._landings:
+                self._tell_landed()
+
+    def _tell_landed(self) -> None:
+        for landed in self._landings:
+            landed.set()
 
     def highest(self) -> dict[Partition, int]:
         """The highest offset in flight of each partition that has any."""
@@ -56,17 +60,18 @@ class Flights:
 
     async def wait_landed(self, partitions: Collection[Partition], seconds: float) -> None:
         """Until nothing of `partitions` is in flight or being settled, or `seconds` are over."""
-        self._waiting += 1
+        landed = asyncio.Event()
+        self._landings.append(landed)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     while any(
                         item.partition in partitions for item in (*self._flying.values(), *self._settling)
                     ):
-                        self._landed.clear()
-                        await self._landed.wait()
+                        landed.clear()
+                        await landed.wait()
         finally:
-            self._waiting -= 1
+            self._landings.remove(landed)
 
     def __repr__(self) -> str:
         return f"<Flights {len(self._flying)} in flight, {len(self._settling)} are settled>"

@@ -65,7 +65,10 @@ class RecentRates:
         self._samples = {}
         for service in self._meters.services:
             samples = self._samples[service] = kept.get(service) or deque()
-            samples.append(self._totals(service, now))
+            sample = self._totals(service, now)
+            if len(samples) > 1 and samples[-1][1:] == samples[-2][1:] == sample[1:]:
+                samples.pop()  # nothing has happened: two samples tell as much as ten
+            samples.append(sample)
             # The youngest sample that is at least a window old stays: rates reach back to it.
             while len(samples) > 1 and samples[1].at <= now - WINDOW:
                 samples.popleft()
@@ -75,7 +78,11 @@ class RecentRates:
         samples = self._samples.get(service)
         if not samples or service not in self._meters.services:
             return NO_RATES
-        return between(samples[0], self._totals(service, self._clock.now()))
+        now, first = self._clock.now(), samples[0]
+        if len(samples) > 1 and samples[1][1:] == first[1:]:
+            # What was the same at both was the same in between, where samples were left out.
+            first = first._replace(at=max(first.at, min(samples[1].at, now - WINDOW)))
+        return between(first, self._totals(service, now))
 
     def _totals(self, service: str, now: float) -> Sample:
         meters = self._meters.services[service]
