@@ -12,6 +12,8 @@ from bufferproxy.clock import rfc3339
 from bufferproxy.http1.problems import Problem
 from bufferproxy.records import Change, State
 
+TOO_LARGE = "It was delivered; the reply was above results.body, or its headers above 64 KiB."
+
 JSON = b"Content-Type: application/json\r\nCache-Control: no-store\r\n"
 
 
@@ -111,7 +113,7 @@ def without_length(head: bytes) -> bytes:
 def without_answer(change: Change) -> Problem:
     """What a waiting caller gets when its request ended and there is no reply to hand on."""
     if change.error == "reply-too-large":
-        return Problem("reply-too-large", "It was delivered; the reply was above results.body.")
+        return Problem("reply-too-large", TOO_LARGE)
     if change.state is State.EXPIRED:
         return Problem("expired", "It was not sent before it expired.")
     return Problem("dead", change.error or f"It ended {change.state.value}.")

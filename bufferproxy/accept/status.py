@@ -124,7 +124,7 @@ class StatusBook:
             if row.error is None:  # its answer is being read this moment
                 return Problem("not-finished", "The answer is on its way.", retry_after=1.0)
             if row.error == "reply-too-large":
-                return Problem("reply-too-large", "It was delivered; the reply was above results.body.")
+                return Problem("reply-too-large", answers.TOO_LARGE)
             if row.state is State.EXPIRED:
                 return Problem("expired", "It was not sent before it expired.")
             return Problem("dead", row.error or "There was no reply.")

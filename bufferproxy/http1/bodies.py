@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from bufferproxy.http1.limits import Limits
+from bufferproxy.http1.limits import CHUNKS_PER_KIB, FREE_CHUNKS, TURN_CHUNKS, Limits, too_many_chunks
+from bufferproxy.http1.pieces import Pieces
 from bufferproxy.http1.problems import Problem, bad_request
 
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
@@ -16,27 +18,33 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _ENDED = range(5)
 _LONGER = "A chunk is longer than its size."
 
 
+class Later(NamedTuple):
+    """As much was read as one turn of the loop takes: `rest` is to be fed in another one."""
+
+    rest: bytes
+
+
 class SizedBody:
     """Exactly `length` bytes."""
 
-    __slots__ = ("_left", "_parts")
+    __slots__ = ("_left", "_pieces")
 
     def __init__(self, length: int) -> None:
         self._left = length
-        self._parts: list[bytes] = []
+        self._pieces = Pieces()
 
     def feed(self, data: bytes) -> bytes | None:
         """Returns what follows the body, or None when more of it has to come."""
         left = self._left
         if len(data) < left:
             self._left = left - len(data)
-            self._parts.append(data)
+            self._pieces.add(data)
             return None
-        self._parts.append(data[:left])
+        self._pieces.add(data[:left])
         return data[left:]
 
     def whole(self) -> bytes:
-        return b"".join(self._parts)
+        return self._pieces.whole()
 
 
 class ChunkedBody:
@@ -45,10 +53,11 @@ class ChunkedBody:
     __slots__ = (
         "_allowed",
         "_buffer",
+        "_chunks",
         "_extension_bytes",
         "_left",
         "_limits",
-        "_parts",
+        "_pieces",
         "_size",
         "_state",
         "_trailer_bytes",
@@ -59,7 +68,8 @@ class ChunkedBody:
         self._allowed = allowed
         self._limits = limits
         self._buffer = b""
-        self._parts: list[bytes] = []
+        self._pieces = Pieces()
+        self._chunks = 0
         self._state = _SIZE
         self._left = 0
         self._size = 0
@@ -67,12 +77,15 @@ class ChunkedBody:
         self._trailer_bytes = 0
         self._trailer_count = 0
 
-    def feed(self, data: bytes) -> bytes | Problem | None:
+    def feed(self, data: bytes) -> bytes | Problem | Later | None:
         """Returns what follows the body, or None when more of it has to come."""
         data = self._buffer + data
         self._buffer = b""
         at = 0
+        last = self._chunks + TURN_CHUNKS
         while self._state != _ENDED:
+            if self._chunks == last and at < len(data):
+                return Later(data[at:])
             if self._state == _DATA:
                 at = self._data(data, at)
                 if self._left:
@@ -88,11 +101,11 @@ class ChunkedBody:
         return data[at:]
 
     def whole(self) -> bytes:
-        return b"".join(self._parts)
+        return self._pieces.whole()
 
     def _data(self, data: bytes, at: int) -> int:
         piece = data[at : at + self._left]
-        self._parts.append(piece)
+        self._pieces.add(piece)
         self._left -= len(piece)
         if not self._left:
             self._state = _DATA_END
@@ -116,8 +129,13 @@ class ChunkedBody:
             return bad_request("There are too many chunk extensions.")
         self._left = int(match[1], 16)
         self._size += self._left
+        self._chunks += 1
         self._state = _DATA if self._left else _TRAILERS
-        return too_large(self._allowed) if self._size > self._allowed else None
+        if self._size > self._allowed:
+            return too_large(self._allowed)
+        if too_many_chunks(self._chunks, self._size, FREE_CHUNKS):
+            return bad_request(f"The chunks are too small: at most {CHUNKS_PER_KIB} for each KiB are taken.")
+        return None
 
     def _trailer(self, line: bytes) -> Problem | None:
         if not line:

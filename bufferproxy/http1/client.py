@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from bufferproxy.http1.reader import ReplyReader
+from bufferproxy.http1.reader import Malformed, ReplyReader
 from bufferproxy.http1.reply import Failure, Kind, Phase, Reply
+from bufferproxy.http1.turns import Turns
 
 if TYPE_CHECKING:
     from bufferproxy.clock import Clock
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_timer",
         "_timer_at",
         "_transport",
+        "_turns",
         "_waiter",
         "_why",
         "exchanges",
@@ -57,7 +59,11 @@ class Connection(asyncio.Protocol):
         "target",
     )
 
-    def __init__(self, target: Target, clock: Clock, limits: ReplyLimits) -> None:
+    def __init__(
+        self, target: Target, clock: Clock, limits: ReplyLimits, turns: Turns | None = None
+    ) -> None:
+        """`turns`: shared with other connections of the service, so that all of them together take no more of
+        the loop than one."""
         self._loop = asyncio.get_running_loop()
         self.target = target
         self.lost: asyncio.Future[None] = self._loop.create_future()
@@ -65,6 +71,7 @@ class Connection(asyncio.Protocol):
         self.exchanges = 0
         self._clock = clock
         self._reader = ReplyReader(limits)
+        self._turns = Turns() if turns is None else turns
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Reply | Failure] | None = None
         self._deadlines = Deadlines()
@@ -163,20 +170,44 @@ class Connection(asyncio.Protocol):
             self._why = "it sent something without being asked"
             cast("asyncio.Transport", self._transport).abort()
             return
+        if self._reader.unread:
+            self._reader.unread += data  # came before the transport had stopped
+            return
+        self._heard(self._reader.feed(data))
+        if self._reader.unread and self._waiter is not None:
+            cast("asyncio.Transport", self._transport).pause_reading()
+            self._turns.later(self._go_on)
+
+    def _go_on(self) -> None:
+        """Read more of what came, in a turn of its own."""
+        if self._waiter is None or not self._reader.unread:
+            return
+        self._heard(self._reader.go_on())
+        if self._waiter is not None and self._reader.unread:
+            self._turns.later(self._go_on)
+        elif self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _read_all(self) -> None:
+        """The stream is over: what came of it is read now."""
+        while self._waiter is not None and self._reader.unread:
+            self._heard(self._reader.go_on())
+
+    def _heard(self, result: Reply | Malformed | None) -> None:
         sending = self._phase is Phase.SEND
-        result = self._reader.feed(data)
         if result is None:
             if not sending:
                 self._phase = Phase.REPLY
         elif isinstance(result, Reply):
             self._end(result, reusable=self._reader.reusable and not sending)
         else:
-            self._fail(Phase.REPLY, result.kind, result.detail)
+            self._fail(Phase.REPLY, Kind.GARBAGE, result.detail)
 
     def eof_received(self) -> None:
         # Only this is the service's own end of the stream, over TLS (by uvloop) with its close_notify.
         # connection_lost also comes when this side closes, and would make a whole reply of half a one.
         self._why = "the service closed it"
+        self._read_all()
         if self._waiter is not None:
             reply = self._reader.finish()
             if reply is None:
@@ -188,6 +219,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if error is not None:
             self._why = str(error) or type(error).__name__
+        self._read_all()
         if self._waiter is not None:
             self._stream_ended(Kind.CLOSED if error is None else Kind.RESET)
         if self._timer is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bufferproxy.clock import Clock
     from bufferproxy.http1.target import Target
+    from bufferproxy.http1.turns import Turns
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> the addresses to try, in order. Raises OSError when there are none, or none allowed: what
@@ -79,6 +80,7 @@ async def dial(
     limits: ReplyLimits,
     tls: ssl.SSLContext | None,
     resolve: Resolve = system_resolve,
+    turns: Turns | None = None,
 ) -> Connection | Failure:
     """A connection that is ready, with TLS if there is a context for it, in at most `within` seconds.
     Addresses are tried one after the other, each with its share of the time left, so that a silent first one
@@ -94,7 +96,7 @@ async def dial(
     failure = _failure(Kind.UNRESOLVED, f"{target.host} has no address")
     for index, address in enumerate(addresses):
         share = (ends_at - clock.now()) / (len(addresses) - index)
-        connection = Connection(target, clock, limits)
+        connection = Connection(target, clock, limits, turns)
         outcome = await _open(connection, address, tls, max(share, 0.0))
         if outcome is None:
             return connection

@@ -12,6 +12,7 @@ from bufferproxy.http1.exchange import Handler
 from bufferproxy.http1.heads import HeadParser
 from bufferproxy.http1.limits import Limits
 from bufferproxy.http1.problems import Problem
+from bufferproxy.http1.turns import Turns
 
 
 class Watched(Protocol):
@@ -42,6 +43,8 @@ class Endpoint:
         self.clock = clock
         self.refused = refused
         self.heads = HeadParser(limits)
+        self.turns = Turns()
+        """For what connections leave over of what they received."""
         self.connections: set[Watched] = set()
         self.empty = asyncio.Event()
         self.empty.set()

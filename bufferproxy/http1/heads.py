@@ -18,6 +18,10 @@ _CR = ord("\r")
 _TAB = ord("\t")
 
 
+class _TooMany(Exception):
+    """Raised in a callback to make llhttp stop."""
+
+
 Found = tuple[Head, bytes, int]
 """A head, bytes, and where in them what follows the head begins."""
 
@@ -48,7 +52,10 @@ class HeadParser:
         self._complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        headers = self._headers
+        if len(headers) > self.limits.header_count:
+            raise _TooMany
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._complete = True
@@ -68,14 +75,15 @@ class HeadParser:
         except httptools.HttpParserUpgrade:
             upgrade = True
         except httptools.HttpParserError as error:
-            problem = self._explain(head, error)
+            problem = self._too_many() or self._explain(head, error)
             if problem is not None:
                 return problem
         headers = self._headers
         if not self._complete:
             return bad_request("The headers are malformed.")
-        if len(headers) > self.limits.header_count:
-            return Problem("headers-too-large", f"At most {self.limits.header_count} headers are taken.")
+        problem = self._too_many()
+        if problem is not None:
+            return problem
         if head.find(b" \r\n") >= 0 or (_TAB in head and head.find(b"\t\r\n") >= 0):
             # llhttp leaves white space behind a value in it, which is no part of it (RFC 9110, 5.5).
             headers = [(name, value.rstrip(b" \t")) for name, value in headers]
@@ -83,6 +91,12 @@ class HeadParser:
         if isinstance(judged, Head) and len(head) <= _MEMO_LONGEST:
             self._remember(head, judged)
         return judged
+
+    def _too_many(self) -> Problem | None:
+        most = self.limits.header_count
+        if len(self._headers) <= most:
+            return None
+        return Problem("headers-too-large", f"At most {most} headers are taken.")
 
     def _remember(self, raw: bytes, head: Head) -> None:
         # By hash alone: two heads that share one are only remembered early, for `known` compares bytes.
@@ -107,7 +121,7 @@ class HeadParser:
         except httptools.HttpParserUpgrade:
             return None
         except httptools.HttpParserError:
-            return bad_request(f"{error}.")
+            return self._too_many() or bad_request(f"{error}.")
         return None
 
 

@@ -24,6 +24,27 @@ STREAM_BYTES = 1024 * KIB
 """What may be unsent of a stream whose reader does not keep up; above it the stream is cut."""
 
 
+TURN_REQUESTS = 16
+"""Requests that are read from one connection in one turn of the loop. What else it has sent waits for turns
+that all connections share, so whoever sends much at once does not hold up the others."""
+
+TURN_CHUNKS = 64
+"""The same for the chunks of a body: each costs as much as some kilobytes of body."""
+
+FREE_CHUNKS = 1024
+"""Chunks of a body that may be of any size."""
+
+CHUNKS_PER_KIB = 64
+"""Beyond `FREE_CHUNKS`, for each KiB of body: sixteen bytes a chunk on average, where clients send thousands.
+Less is a burden, not a body."""
+
+FREE_REPLY_CHUNKS = 64 * KIB
+"""`FREE_CHUNKS` of a service's reply: the service has acted on the request, so its answer is worth more."""
+
+TURN_BYTES = 16 * KIB
+"""Bytes of a reply in chunks, or of heads, that are read in one turn of the loop."""
+
+
 class Limits(NamedTuple):
     """`receive` of the settings. Times in seconds, sizes in bytes.
 
@@ -43,3 +64,8 @@ class Limits(NamedTuple):
     def tick(self) -> float:
         """Seconds between two looks at the deadlines: they end at most this much late."""
         return min(max(min(self.headers, self.body, self.idle) / 8, 0.01), 0.5)
+
+
+def too_many_chunks(chunks: int, size: int, free: int) -> bool:
+    """Whether a body of `size` bytes so far is cut too small. `free`: that many are taken of any size."""
+    return chunks > free + size * CHUNKS_PER_KIB // KIB

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import cast
+
 import httptools
 
 from bufferproxy.http1.framing import read_line
@@ -9,6 +12,7 @@ from bufferproxy.http1.limits import LINE_SLACK, Limits
 from bufferproxy.http1.problems import Problem, bad_request
 
 END = b"\r\n\r\n"
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
 
 
 class PartialHead:
@@ -50,8 +54,8 @@ class PartialHead:
         """Drop empty lines before the request line (RFC 9112, 2.2); returns what the parser has to see.
         A CR alone stays in the buffer: it may become one."""
         buffer = self._buffer
-        while buffer.startswith(b"\r\n"):
-            del buffer[:2]
+        if buffer[:2] == b"\r\n":
+            del buffer[: cast("re.Match[bytes]", _EMPTY_LINES.match(buffer)).end()]
         if buffer == b"\r":
             return b""
         # One byte alone was left in the buffer, and kept from the parser, by the call before.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bufferproxy.http1.client import IDLE, Connection
 from bufferproxy.http1.dial import Resolve, SharedResolve, client_tls, dial, system_resolve
 from bufferproxy.http1.reply import Failure, Kind, Phase, ReplyLimits
+from bufferproxy.http1.turns import Turns
 
 if TYPE_CHECKING:
     import ssl
@@ -47,6 +48,7 @@ class Pool:
         self._limits = limits or ReplyLimits()
         self._tls = (tls or client_tls()) if target.tls else None
         self._resolve = SharedResolve(resolve)
+        self._turns = Turns()
         self._idle: deque[Connection] = deque()  # the one used last on the right
         self._all: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -75,6 +77,7 @@ class Pool:
             limits=self._limits,
             tls=self._tls,
             resolve=self._resolve,
+            turns=self._turns,
         )
         if isinstance(made, Connection):
             self._all.add(made)

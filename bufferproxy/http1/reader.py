@@ -2,7 +2,11 @@
 
 llhttp refuses by itself: bare LF, folded lines, two Content-Lengths, Content-Length with Transfer-Encoding,
 lengths and chunk sizes that are not digits, control characters. Refused here: versions other than 1.0 and
-1.1, a status outside 100 to 599, 101, a Transfer-Encoding other than `chunked` alone, too large a head.
+1.1, a status outside 100 to 599, 101, a Transfer-Encoding other than `chunked` alone.
+
+A reply above one of our limits (its head, its body, its trailers, how small its chunks are) is a reply all
+the same, `too_large`, as soon as its status is known: the service has acted on the request, and to fail here
+would send it again. Interim replies are dropped as they come; only the deadline ends them.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import httptools
 
 from bufferproxy.http1.hop import HOP_BY_HOP, named_by_connection
-from bufferproxy.http1.reply import Kind, Reply
+from bufferproxy.http1.limits import FREE_REPLY_CHUNKS, TURN_BYTES, too_many_chunks
+from bufferproxy.http1.pieces import Pieces
+from bufferproxy.http1.reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +27,8 @@ if TYPE_CHECKING:
 
 
 class Malformed(NamedTuple):
-    """Not a reply."""
+    """Not a reply: `Kind.GARBAGE`."""
 
-    kind: Kind
     detail: str
 
 
@@ -48,11 +53,19 @@ follows from its bytes alone, so they are the key: a whole reply behind a known 
 _MOST_KNOWN = 256
 _LONGEST_KNOWN = 2048
 
+_LONGEST_REASON = 256
+"""Bytes of a reason that are kept of a head that is not."""
+
+_CHUNK_LINES = 20
+"""Bytes that a chunk takes beside what it holds: its size, two line ends."""
+
 
 class ReplyReader:
     """Reads the replies of one connection, one after the other: `begin`, then `feed` until it returns
     something, or `finish` at the end of the stream. Afterwards `reusable` says whether the connection may
-    carry another exchange, and `keep_alive` how many seconds the service keeps it, if it said so."""
+    carry another exchange, and `keep_alive` how many seconds the service keeps it, if it said so.
+
+    While `unread` holds something, `go_on` is due, in another turn of the loop, and nothing is to be fed."""
 
     __slots__ = (
         "_begun",
@@ -63,6 +76,7 @@ class ReplyReader:
         "_done",
         "_head_request",
         "_headers_done",
+        "_interim",
         "_length_at",
         "_limits",
         "_lines",
@@ -71,6 +85,7 @@ class ReplyReader:
         "_outcome",
         "_parser",
         "_persist",
+        "_pieces",
         "_reason",
         "_received",
         "_retry_after",
@@ -79,6 +94,7 @@ class ReplyReader:
         "_too_large",
         "keep_alive",
         "reusable",
+        "unread",
     )
 
     def __init__(self, limits: ReplyLimits) -> None:
@@ -94,10 +110,13 @@ class ReplyReader:
         """Something of this reply was parsed."""
         self.reusable = True
         self.keep_alive: float | None = None
+        self.unread = b""
 
     def _start(self) -> None:
         self._begun = True
         self._received = 0
+        """Bytes since the head began; of a body that does not come in chunks they are not counted."""
+        self._interim = False
         self._malformed: Malformed | None = None
         self._done = False
         self._forget()
@@ -106,7 +125,8 @@ class ReplyReader:
         self._status = self._size = 0
         self._reason = b""
         self._lines = [b""]  # the first is for the status line
-        self._chunks: list[bytes] = []
+        self._pieces = Pieces()
+        self._chunks = 0
         self._named: set[bytes] | None = None
         self._retry_after: bytes | None = None
         self._outcome: bytes | None = None
@@ -153,20 +173,44 @@ class ReplyReader:
             and self._status not in {204, 304}
         )
 
+    def go_on(self) -> Reply | Malformed | None:
+        """`feed` what was left unread."""
+        data, self.unread = self.unread, b""
+        return self._parse(data)
+
     def _parse(self, data: bytes) -> Reply | Malformed | None:
-        if not self._headers_done:
+        if len(data) <= TURN_BYTES or self._cheap:
+            return self._parse_all(data)
+        rest = data[TURN_BYTES:]
+        result = self._parse_all(data[:TURN_BYTES])
+        if result is not None:
+            self.reusable = False
+            return result
+        if self._cheap:
+            return self._parse_all(rest)
+        self.unread = rest
+        return None
+
+    @property
+    def _cheap(self) -> bool:
+        """What follows is a body in one piece: to read it is no work."""
+        return self._headers_done and not self._chunked
+
+    def _parse_all(self, data: bytes) -> Reply | Malformed | None:
+        if not self._cheap:
             self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.reusable = False
             if not self._done:
-                return self._malformed or Malformed(Kind.GARBAGE, f"not a reply in HTTP: {error}")
-        if self._done:
-            return self._reply()
-        if not self._headers_done and self._received > self._limits.head:
-            return self._too_much_head()
-        return None
+                return self._malformed or Malformed(f"not a reply in HTTP: {error}")
+        if not self._done and self._received > self._limits.head:
+            if not self._headers_done:
+                return self._above_head()
+            if self._padded():
+                self._cut()
+        return self._reply() if self._done else None
 
     def finish(self) -> Reply | None:
         """The service closed the stream: the reply whose end that is, if there is one."""
@@ -183,6 +227,7 @@ class ReplyReader:
             raise _Stop
 
     def on_status(self, reason: bytes) -> None:
+        self._status = self._parser.get_status_code()
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -204,9 +249,11 @@ class ReplyReader:
             self._refuse(f"status {status} is not an answer")
         if status < 200:
             return
-        if self._received > self._limits.head:  # else no need to count: it came with fewer bytes than that
-            self._measure()
         self._headers_done = True
+        # No need to count what came with fewer bytes than that.
+        if (self._received > self._limits.head or self._interim) and self._kept() > self._limits.head:
+            self._stop_short()
+        self._received = 0
         if self._close or (version == "1.0" and (not self._persist or self._chunked)):
             self.reusable = False
         if self._head_request:
@@ -218,22 +265,24 @@ class ReplyReader:
         if self._done or self._status < 200:
             self._refuse("a body where there can be none")
         self._size += len(data)
+        self._chunks += 1
+        if self._chunked and too_many_chunks(self._chunks, self._size, FREE_REPLY_CHUNKS):
+            self._stop_short()
         if self._size <= self._limits.body:
-            self._chunks.append(data)
+            self._pieces.add(data)
             return
         self._too_large = True
-        self._chunks.clear()
+        self._pieces.clear()
         if self._size > self._limits.discard:
-            # Its status is known, so the request is answered: failing here would send it again, for the
-            # same endless body.
-            self._done = True
-            raise _Stop
+            self._stop_short()
 
     def on_message_complete(self) -> None:
         if self._headers_done:
             self._done = True
         else:
             self._forget()  # 1xx
+            self._interim = True
+            self._received = 0
 
     # --- headers that mean something here ---------------------------------------------------------------
 
@@ -286,13 +335,45 @@ class ReplyReader:
         if self._head_request:
             # llhttp was not told that it was a HEAD and waits for a body: it cannot read the next reply.
             self._parser = httptools.HttpResponseParser(self)
-        status, lines, chunks = self._status, self._lines, self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        status, lines, body = self._status, self._lines, self._pieces.whole()
         lines[0] = b"HTTP/1.1 %d %b\r\n" % (status, self._reason)
         self._set_length(len(body))
         if self._named:
             lines = lines[:1] + [line for line in lines[1:] if _name(line) not in self._named]
         return Reply(status, b"".join(lines), body, self._too_large, self._retry_after, self._outcome)
+
+    # --- limits -----------------------------------------------------------------------------------------
+
+    def _stop_short(self) -> None:
+        """In a callback: nothing more of this reply is read."""
+        self._cut()
+        raise _Stop
+
+    def _cut(self) -> None:
+        self._done = self._too_large = True
+        self.reusable = False
+        self._pieces.clear()
+        if not self._headers_done or self._kept() > self._limits.head:
+            self._reason = self._reason[:_LONGEST_REASON]
+            self._lines = [b""]
+            self._length_at = 0
+            self._named = None
+
+    def _above_head(self) -> Reply | Malformed | None:
+        """More bytes came than a head may have, and its end did not."""
+        if self._status >= 200:
+            self._cut()
+            return self._reply()
+        # An interim reply: nothing of it is kept. But it must have an end.
+        return Malformed("a head without an end") if self._received > self._limits.discard else None
+
+    def _padded(self) -> bool:
+        """What came beside the body, as chunk extensions and trailers, is more than a head may be."""
+        lines = _CHUNK_LINES * (self._chunks + 1)
+        return self._received - self._size - lines > self._limits.head
+
+    def _kept(self) -> int:
+        return len(self._reason) + sum(map(len, self._lines))
 
     def _set_length(self, length: int) -> None:
         if self._status == 204:
@@ -305,17 +386,8 @@ class ReplyReader:
         else:
             self._lines.append(b"Content-Length: %d\r\n" % length)
 
-    def _measure(self) -> None:
-        if len(self._reason) + sum(map(len, self._lines)) > self._limits.head:
-            self._malformed = self._too_much_head()
-            raise _Stop
-
-    def _too_much_head(self) -> Malformed:
-        self.reusable = False
-        return Malformed(Kind.HEAD_TOO_LARGE, f"the reply's head is above {self._limits.head} bytes")
-
     def _refuse(self, detail: str) -> None:
-        self._malformed = Malformed(Kind.GARBAGE, detail)
+        self._malformed = Malformed(detail)
         raise _Stop
 
 

@@ -25,7 +25,6 @@ class Kind(StrEnum):
     CLOSED = "closed"
     TLS = "tls"
     GARBAGE = "garbage"
-    HEAD_TOO_LARGE = "head_too_large"
 
 
 class Failure(NamedTuple):
@@ -43,7 +42,8 @@ class Reply(NamedTuple):
     `head`: status line and end-to-end header lines, each ended by CRLF, without the empty line; names in
     their case, values byte for byte, in order. Its Content-Length agrees with `body`, except where HTTP
     gives it another meaning: in replies to HEAD and in a 304 it stays as received.
-    `too_large`: the body was above the limit and was thrown away; `body` is empty.
+    `too_large`: it was above a limit. `body` is empty, and of a head that was too large only the status line
+    is left.
     `retry_after` and `outcome` are the values of Retry-After and Bufferproxy-Outcome, the first of each.
     """
 
@@ -56,8 +56,9 @@ class Reply(NamedTuple):
 
 
 class ReplyLimits(NamedTuple):
-    """Bytes. Above `body` a body is read on, up to `discard`, so that the connection can be used again; what
-    is longer than that is answered all the same, and the connection closes."""
+    """Bytes. `head`: of a reply's head, and of trailers and the like beside its body. Above `body` a body is
+    read on, up to `discard`, so that the connection can be used again; what is longer than that is answered
+    all the same, and the connection closes."""
 
     head: int = 64 << 10
     body: int = 1 << 20

@@ -7,6 +7,7 @@ No task, timer, lock or closure belongs to a request. A connection is a state an
        \\-------\\--> CLOSING                     the last answer is on its way, or nothing more is said
 
 What follows the request being answered is kept back unread, so nothing behind a request can spoil its answer.
+So is what is more than one turn of the loop should take: it waits for turns that all connections share.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import logging
 from math import inf
 from typing import Any, ClassVar, cast
 
-from bufferproxy.http1.bodies import ChunkedBody, SizedBody, too_large
+from bufferproxy.http1.bodies import ChunkedBody, Later, SizedBody, too_large
 from bufferproxy.http1.endpoint import Endpoint
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.heads import HeadReader
-from bufferproxy.http1.limits import HELD_BYTES, LINGER, SKIP, STREAM_BYTES
+from bufferproxy.http1.limits import HELD_BYTES, LINGER, SKIP, STREAM_BYTES, TURN_REQUESTS
 from bufferproxy.http1.problems import Problem, bad_request, render
 from bufferproxy.http1.replies import CONTINUE, last_words
 
@@ -139,14 +140,22 @@ class Connection(asyncio.Protocol):
     # --- reading ----------------------------------------------------------------------------------------
 
     def _turn(self, data: bytes) -> None:
-        """Take requests out of `data`, until one has to be waited for."""
+        """Take requests out of `data`, until one has to be waited for, or as many as one turn takes."""
         self._turning = True
+        left = TURN_REQUESTS
         while data:
             phase = self._phase
             if phase >= ANSWERING or not self._writable:
                 self._hold(data)
                 break
-            data = self._read_head(data) if phase == HEAD else self._read_body(data)
+            if phase != HEAD:
+                data = self._read_body(data)
+            elif left:
+                left -= 1
+                data = self._read_head(data)
+            else:
+                self._read_later(data)
+                break
         self._turning = False
 
     def _read_head(self, data: bytes) -> bytes:
@@ -199,6 +208,9 @@ class Connection(asyncio.Protocol):
             return b""
         if isinstance(rest, Problem):
             return self._refuse(rest)
+        if isinstance(rest, Later):
+            self._read_later(rest.rest)
+            return b""
         self._body = None
         if self._phase == SKIPPING:
             self._next()
@@ -232,6 +244,10 @@ class Connection(asyncio.Protocol):
         if self._reading and len(self._pending) > HELD_BYTES:
             self._reading = False
             self._transport.pause_reading()
+
+    def _read_later(self, data: bytes) -> None:
+        self._hold(data)
+        self.endpoint.turns.later(self._resume)
 
     def _resume(self) -> None:
         """Go on with what was kept back, and, where it was all, with the end."""

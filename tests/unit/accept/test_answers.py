@@ -96,7 +96,7 @@ def test_a_reply_without_a_reason_or_headers_is_read() -> None:
             State.DELIVERED,
             "reply-too-large",
             "reply-too-large",
-            "It was delivered; the reply was above results.body.",
+            "It was delivered; the reply was above results.body, or its headers above 64 KiB.",
         ),
         (State.EXPIRED, "not sent in time", "expired", "It was not sent before it expired."),
         (State.DEAD, "timeout: slow", "dead", "timeout: slow"),

@@ -37,7 +37,7 @@ def test_a_connection_that_had_gone_sent_nothing() -> None:
 @pytest.mark.parametrize("phase", [Phase.SEND, Phase.FIRST_BYTE, Phase.REPLY])
 def test_what_may_have_arrived_is_told_by_how_it_ended(phase: Phase) -> None:
     assert outcome_of(Failure(phase, Kind.TIMEOUT, True, "why"), NOW) == TimedOut("why", phase)
-    for kind in (Kind.RESET, Kind.CLOSED, Kind.GARBAGE, Kind.HEAD_TOO_LARGE):
+    for kind in (Kind.RESET, Kind.CLOSED, Kind.GARBAGE):
         assert outcome_of(Failure(phase, kind, True, "why"), NOW) == Interrupted("why", phase, kind)
 
 

@@ -148,7 +148,6 @@ async def test_a_reply_to_head_needs_no_body() -> None:
         (raw.closing(raw.head(200, b"Transfer-Encoding: chunked") + b"1\r\nx\r\n"), Phase.REPLY, Kind.CLOSED),
         (raw.garbage(), Phase.REPLY, Kind.GARBAGE),
         (raw.replying(raw.head(101, b"Upgrade: x", b"Connection: upgrade")), Phase.REPLY, Kind.GARBAGE),
-        (raw.oversized_head(70_000), Phase.REPLY, Kind.HEAD_TOO_LARGE),
     ],
 )
 async def test_each_way_to_fail_is_told_apart(behaviour: raw.Behaviour, phase: Phase, kind: Kind) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bufferproxy.http1.limits import TURN_BYTES
 from bufferproxy.http1.reader import Malformed, ReplyReader
-from bufferproxy.http1.reply import Kind, Reply, ReplyLimits
+from bufferproxy.http1.reply import Reply, ReplyLimits
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SMALL = ReplyLimits(head=256, body=8, discard=32)
@@ -251,7 +252,6 @@ def test_garbage_is_no_reply_wherever_it_is_cut(name: str) -> None:
     for pieces in [(raw,), *((raw[:at], raw[at:]) for at in range(1, len(raw)))]:
         result, reader = read(*pieces)
         assert isinstance(result, Malformed)
-        assert result.kind is Kind.GARBAGE
         assert not reader.reusable
 
 
@@ -263,15 +263,92 @@ def test_garbage_is_no_reply_wherever_it_is_cut(name: str) -> None:
         OK + b"X" * 300,
         OK + b"X: y\r\n" * 60 + b"\r\n",
         b"HTTP/1.1 200 " + b"O" * 300,
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 30,
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"X: y\r\n" * 60 + b"\r\n",
     ],
 )
-def test_a_head_has_its_limit_however_it_comes(raw: bytes) -> None:
+def test_a_head_above_its_limit_is_an_answer_however_it_comes(raw: bytes) -> None:
+    """The service has acted on the request: to find no answer in this would send it again."""
     for pieces in [(raw,), tuple(raw[i : i + 1] for i in range(len(raw)))]:
         result, reader = read(*pieces, limits=SMALL)
-        assert isinstance(result, Malformed)
-        assert result.kind is Kind.HEAD_TOO_LARGE
+        assert isinstance(result, Reply)
+        assert (result.status, result.body, result.too_large) == (200, b"", True)
+        assert result.head.startswith(b"HTTP/1.1 200 O")
+        assert b"X" not in result.head
         assert not reader.reusable
+
+
+def test_the_status_of_a_head_above_its_limit_still_decides() -> None:
+    result, _ = read(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nX: " + b"x" * 300, limits=SMALL)
+    assert isinstance(result, Reply)
+    assert (result.status, result.retry_after, result.too_large) == (503, b"7", True)
+
+
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Hints\r\nX: " + b"x" * 200 + b"\r\n\r\n"]
+)
+def test_interim_replies_have_no_limit_but_the_deadline(interim: bytes) -> None:
+    raw = interim * 60 + OK + b"Content-Length: 2\r\n\r\nhi"
+    for pieces in [(raw,), tuple(raw[i : i + 1] for i in range(len(raw)))]:
+        result, reader = read(*pieces, limits=SMALL)
+        assert result == Reply(200, OK + b"Content-Length: 2\r\n", b"hi")
+        assert reader.reusable
+
+
+def test_an_interim_head_without_an_end_is_no_reply() -> None:
+    reader = ReplyReader(ReplyLimits(head=256, body=8, discard=1024))
+    results = [reader.feed(piece) for piece in [b"HTTP/1.1 103 Hints\r\nX: ", *[b"x" * 100] * 11]]
+    assert results[:-1] == [None] * 11
+    assert isinstance(results[-1], Malformed)
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [b"0\r\n" + b"X: y\r\n" * 100, b"0\r\nX: " + b"x" * 600, b"1;" + b"x" * 600 + b"\r\nh\r\n"],
+)
+def test_what_comes_beside_a_body_in_chunks_has_the_limit_of_a_head(padding: bytes) -> None:
+    head = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+    result, reader = read(head, b"2\r\nhi\r\n" + padding, limits=SMALL)
+    assert result == Reply(200, OK + b"Content-Length: 0\r\n", b"", too_large=True)
+    assert not reader.reusable
+
+
+class Counting(ReplyReader):
+    """Counts the pieces of body that it is called with."""
+
+    calls = 0
+
+    def on_body(self, data: bytes) -> None:
+        self.calls += 1
+        super().on_body(data)
+
+
+def test_a_turn_reads_no_more_chunks_of_a_reply_than_it_may() -> None:
+    reader = Counting(ReplyLimits())
+    chunks, last = b"1\r\nx\r\n" * 60_000, b"0\r\n\r\n"
+    turns = [reader.calls]
+    result = reader.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + last)
+    while result is None:
+        turns.append(reader.calls)
+        result = reader.go_on()
+    assert isinstance(result, Reply)
+    assert (result.body, result.too_large, reader.reusable) == (b"x" * 60_000, False, True)
+    assert max(after - before for before, after in pairwise(turns)) <= TURN_BYTES // 6 + 1
+
+
+def test_a_reply_in_chunks_that_are_too_small_is_an_answer_without_its_body() -> None:
+    reader = Counting(ReplyLimits())
+    result = reader.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 200_000)
+    while result is None:
+        result = reader.go_on()
+    assert result == Reply(200, OK + b"Content-Length: 0\r\n", b"", too_large=True)
+    assert reader.calls < 70_000
+
+
+def test_a_body_with_a_length_is_read_in_one_turn() -> None:
+    body = b"x" * 1_000_000
+    result, reader = read(OK + b"Content-Length: 1000000\r\n\r\n" + body)
+    assert isinstance(result, Reply)
+    assert (result.body == body, reader.reusable) == (True, True)
 
 
 @pytest.mark.parametrize("size", [8, 9, 32])
@@ -405,8 +482,8 @@ def test_a_known_head_is_held_to_the_limits_of_who_reads_it() -> None:
     long = OK + b"X: " + b"y" * 300 + b"\r\nContent-Length: 9\r\n\r\n"
     assert isinstance(read(long + b"123456789")[0], Reply)
     small, _ = read(long + b"123456789", limits=SMALL)
-    assert isinstance(small, Malformed)
-    assert small.kind is Kind.HEAD_TOO_LARGE
+    assert isinstance(small, Reply)
+    assert (small.too_large, small.head) == (True, OK + b"Content-Length: 0\r\n")
     wide, _ = read(long + b"123456789", limits=SMALL._replace(head=1024))
     assert isinstance(wide, Reply)
     assert wide.too_large
