@@ -59,9 +59,7 @@ class Connection(asyncio.Protocol):
         "target",
     )
 
-    def __init__(
-        self, target: Target, clock: Clock, limits: ReplyLimits, turns: Turns | None = None
-    ) -> None:
+    def __init__(self, target: Target, clock: Clock, limits: ReplyLimits, turns: Turns | None = None) -> None:
         """`turns`: shared with other connections of the service, so that all of them together take no more of
         the loop than one."""
         self._loop = asyncio.get_running_loop()

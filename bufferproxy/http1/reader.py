@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httptools
 
 from bufferproxy.http1.hop import HOP_BY_HOP, named_by_connection
+from bufferproxy.http1.known_heads import KNOWN_HEADS, LONGEST_KNOWN, remember
 from bufferproxy.http1.limits import FREE_REPLY_CHUNKS, TURN_BYTES, too_many_chunks
 from bufferproxy.http1.pieces import Pieces
 from bufferproxy.http1.reply import Reply
@@ -35,23 +36,6 @@ class Malformed(NamedTuple):
 class _Stop(Exception):
     """Raised in a callback to make llhttp stop; what it means is in the reader's fields."""
 
-
-class _Known(NamedTuple):
-    """What the bytes of a plain head came to: one with a Content-Length, after which the connection stays."""
-
-    status: int
-    head: bytes
-    length: int
-    retry_after: bytes | None
-    outcome: bytes | None
-    keep_alive: float | None
-
-
-_KNOWN_HEADS: dict[bytes, _Known] = {}
-"""A service answers with the same head again and again, but for the second in its Date. What was made of one
-follows from its bytes alone, so they are the key: a whole reply behind a known head is not parsed again."""
-_MOST_KNOWN = 256
-_LONGEST_KNOWN = 2048
 
 _LONGEST_REASON = 256
 """Bytes of a reason that are kept of a head that is not."""
@@ -92,6 +76,7 @@ class ReplyReader:
         "_size",
         "_status",
         "_too_large",
+        "_trailing",
         "keep_alive",
         "reusable",
         "unread",
@@ -132,14 +117,16 @@ class ReplyReader:
         self._outcome: bytes | None = None
         self._declared: int | None = None
         self._length_at = 0
-        self._chunked = self._close = self._persist = self._too_large = self._headers_done = False
+        self._chunked = self._close = self._persist = self._too_large = self._headers_done = (
+            self._trailing
+        ) = False
 
     def feed(self, data: bytes) -> Reply | Malformed | None:
         """None: more is needed. What follows a complete reply spoils the connection, not the reply."""
         if self._begun:
             return self._parse(data)
-        end = data.find(b"\r\n\r\n", 0, _LONGEST_KNOWN) + 4
-        known = None if end < 4 or self._head_request else _KNOWN_HEADS.get(data[:end])
+        end = data.find(b"\r\n\r\n", 0, LONGEST_KNOWN) + 4
+        known = None if end < 4 or self._head_request else KNOWN_HEADS.get(data[:end])
         if (
             known is not None
             and len(data) - end == known.length <= self._limits.body
@@ -150,16 +137,7 @@ class ReplyReader:
         self._start()
         result = self._parse(data)
         if isinstance(result, Reply) and end >= 4 and self._plain(len(data) - end):
-            if len(_KNOWN_HEADS) >= _MOST_KNOWN:
-                _KNOWN_HEADS.clear()
-            _KNOWN_HEADS[data[:end]] = _Known(
-                result.status,
-                result.head,
-                len(result.body),
-                result.retry_after,
-                result.outcome,
-                self.keep_alive,
-            )
+            remember(data[:end], result, self.keep_alive)
         return result
 
     def _plain(self, length: int) -> bool:
@@ -209,7 +187,7 @@ class ReplyReader:
             if not self._headers_done:
                 return self._above_head()
             if self._padded():
-                self._cut()
+                self._leave_off()
         return self._reply() if self._done else None
 
     def finish(self) -> Reply | None:
@@ -232,7 +210,8 @@ class ReplyReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._headers_done:
-            return  # a trailer: dropped
+            self._trailing = True  # dropped
+            return
         special = _SPECIAL.get(name.lower())
         if special is None:
             self._lines.append(b"%b: %b\r\n" % (name, value))
@@ -358,6 +337,14 @@ class ReplyReader:
             self._lines = [b""]
             self._length_at = 0
             self._named = None
+
+    def _leave_off(self) -> None:
+        """Too much comes beside the body. When it is trailers the body is whole."""
+        if self._trailing and not self._too_large:
+            self._done = True
+            self.reusable = False
+        else:
+            self._cut()
 
     def _above_head(self) -> Reply | Malformed | None:
         """More bytes came than a head may have, and its end did not."""

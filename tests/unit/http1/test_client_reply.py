@@ -303,12 +303,19 @@ def test_an_interim_head_without_an_end_is_no_reply() -> None:
 
 @pytest.mark.parametrize(
     "padding",
-    [b"0\r\n" + b"X: y\r\n" * 100, b"0\r\nX: " + b"x" * 600, b"1;" + b"x" * 600 + b"\r\nh\r\n"],
+    [b"0\r\nX: " + b"x" * 600, b"1;" + b"x" * 600 + b"\r\nh\r\n", b"1;" + b"x" * 600],
 )
 def test_what_comes_beside_a_body_in_chunks_has_the_limit_of_a_head(padding: bytes) -> None:
     head = OK + b"Transfer-Encoding: chunked\r\n\r\n"
     result, reader = read(head, b"2\r\nhi\r\n" + padding, limits=SMALL)
     assert result == Reply(200, OK + b"Content-Length: 0\r\n", b"", too_large=True)
+    assert not reader.reusable
+
+
+def test_a_body_is_whole_when_its_trailers_are_too_many() -> None:
+    head = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+    result, reader = read(head, b"2\r\nhi\r\n0\r\n" + b"X: y\r\n" * 100, limits=SMALL)
+    assert result == Reply(200, OK + b"Content-Length: 2\r\n", b"hi")
     assert not reader.reusable
 
 
