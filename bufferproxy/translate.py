@@ -149,6 +149,11 @@ def proxies(settings: Settings) -> TrustedProxies:
     return TrustedProxies(settings.trusted_proxies)
 
 
+def connections(settings: Settings) -> int:
+    """Most of a worker to all services together."""
+    return sum(map(concurrency, settings.services.values()))
+
+
 def receive(settings: Settings) -> limits.Limits:
     found = settings.receive
     return limits.Limits(

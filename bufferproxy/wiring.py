@@ -20,15 +20,16 @@ from typing import Any, Literal
 import structlog
 import uvloop
 
-from bufferproxy import __version__, translate
+from bufferproxy import __version__, descriptors, translate
 from bufferproxy.accept.handler import Intake
 from bufferproxy.accept.routing import Router
 from bufferproxy.accept.status import StatusBook
 from bufferproxy.admin.app import admin_app
 from bufferproxy.admin.auth import Access, Tokens
+from bufferproxy.admin.contract import Check
 from bufferproxy.admin.health import LOOK, Draining, LogWatch, Readiness, Starting
 from bufferproxy.admin.progress import ProgressWatch
-from bufferproxy.admin.server import AdminServer, AdminTls
+from bufferproxy.admin.server import CONNECTIONS, AdminServer, AdminTls
 from bufferproxy.clock import SystemClock, Ticker
 from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.load import Loaded
@@ -38,7 +39,7 @@ from bufferproxy.config.units import format_rate
 from bufferproxy.dead import DeadLetters
 from bufferproxy.drain.read_ahead import ReadAhead
 from bufferproxy.errors import LogUnavailable
-from bufferproxy.http1.endpoint import Endpoint
+from bufferproxy.http1.endpoint import Endpoint, Room
 from bufferproxy.http1.forwarding import pseudonym
 from bufferproxy.http1.listener import Listener, Tls
 from bufferproxy.http1.problems import Problem
@@ -47,7 +48,7 @@ from bufferproxy.log.observed import ObservedLog
 from bufferproxy.log.open import open_log
 from bufferproxy.log.queues import check_queues
 from bufferproxy.log.survey import Surveyor
-from bufferproxy.observe.events import Events, Finished, Refused
+from bufferproxy.observe.events import Events, Finished, Refused, TurnedAway
 from bufferproxy.observe.lag import LoopLag
 from bufferproxy.observe.logs import LogLines, configure
 from bufferproxy.observe.meters import Meters
@@ -134,6 +135,9 @@ class Replica:
         """By when what is in flight must have ended: set anew when the end begins."""
         self.book: StatusBook | None = None
         self.dead = DeadLetters()
+        services = translate.connections(self.settings) if self.drains else 0
+        self.shares = descriptors.share(descriptors.raise_limit(), CONNECTIONS, services)
+        self.endpoint: Endpoint | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @contextlib.asynccontextmanager
@@ -142,7 +146,7 @@ class Replica:
         async with AsyncExitStack() as stack:
             log = await self._open_log(stack)
             watch = LogWatch(log, self.clock)
-            checks = (self.starting.check, watch.check, self.draining.check, self.progress.check)
+            checks = (self.starting.check, watch.check, self.draining.check, self.progress.check, self._room)
             readiness = Readiness(checks, self.events.emit)
             for background in (watch, LoopLag(self.clock, self.events.emit), self.ticker):
                 self._spawn(background.run(), stack)
@@ -156,6 +160,7 @@ class Replica:
             readiness.look()
             self.ticker.every(LOOK, readiness.look)
             stack.callback(self._begin_the_end)
+            self._say_what_is_short()
             logger.info(
                 "ready",
                 version=__version__,
@@ -271,7 +276,9 @@ class Replica:
         def refused(problem: Problem) -> None:
             self.events.emit(Refused(None, problem.slug))
 
-        endpoint = Endpoint(intake, translate.receive(settings), self.clock, refused)
+        room = self._room_for("data", self.shares.data)
+        endpoint = Endpoint(intake, translate.receive(settings), self.clock, refused, room)
+        self.endpoint = endpoint
         tls = settings.tls
         files = None if tls.cert_file is None else Tls(tls.cert_file, tls.key_file or "", tls.client_ca_file)
         listener = Listener(settings.listen.host, settings.listen.port, endpoint, files)
@@ -301,10 +308,30 @@ class Replica:
         )
         tls = admin.tls
         files = None if tls.cert_file is None else AdminTls(tls.cert_file, tls.key_file, tls.client_ca_file)
-        server = AdminServer(app, admin.listen.host, admin.listen.port, files)
+        server = AdminServer(
+            app,
+            admin.listen.host,
+            admin.listen.port,
+            files,
+            limits=translate.receive(self.settings),
+            clock=self.clock,
+            room=self._room_for("admin", self.shares.admin)._replace(evicts=True),
+        )
         await server.start()
         stack.push_async_callback(server.stop)
         return server
+
+    def _room_for(self, plane: str, most: int) -> Room:
+        return Room(most, lambda: self.events.emit(TurnedAway(plane, most)))
+
+    def _room(self) -> Check:
+        """No reason not to be ready: who is connected is served, and who is turned away comes again."""
+        endpoint = self.endpoint
+        if endpoint is None or not endpoint.full:
+            return Check("connections", ok=True)
+        return Check(
+            "connections", ok=True, detail=f"all {self.shares.data} are taken: callers are turned away"
+        )
 
     async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
         """A new Kafka makes its own topics when it is first asked: give it time before giving up."""
@@ -316,6 +343,14 @@ class Replica:
                 if self.clock.now() > deadline:
                     raise
                 await self.clock.sleep(0.2)
+
+    def _say_what_is_short(self) -> None:
+        if self.shares.short:
+            logger.warning(
+                "too few file descriptors for the concurrency of all services: raise the limit (ulimit -n)",
+                missing=self.shares.short,
+                callers=self.shares.data,
+            )
 
     def _begin_the_end(self) -> None:
         self.draining.begin()

@@ -1,1 +1,1 @@
-"""The admin plane: health, metrics, what goes on, a page for people. Ordinary FastAPI on ordinary uvicorn."""
+"""The admin plane: health, metrics, what goes on, a page for people. Ordinary FastAPI, over our own wire."""

@@ -165,6 +165,11 @@ class Exchange:
         """Make the answer to this request the last one on its connection."""
         self._keep = False
 
+    def go_on(self) -> None:
+        """Called by the connection when a caller that did not keep up does so again."""
+        if self.stream_open is not None and self.stream_open.on_writable is not None:
+            self.stream_open.on_writable()
+
     def hang_up(self) -> None:
         """Called by the connection, once, when it is lost before the answer has ended."""
         self._wire = None
@@ -201,15 +206,17 @@ class Exchange:
 
 
 class Stream:
-    """An answer that is being written. `on_closed` is called once if the caller goes before `close`."""
+    """An answer that is being written. `on_closed` is called once if the caller goes before `close`, and
+    `on_writable` when one that did not keep up does so again."""
 
-    __slots__ = ("_chunked", "_silent", "_wire", "on_closed")
+    __slots__ = ("_chunked", "_silent", "_wire", "on_closed", "on_writable")
 
     def __init__(self, wire: Wire | None, *, chunked: bool, silent: bool) -> None:
         self._wire = wire
         self._chunked = chunked
         self._silent = silent
         self.on_closed: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
 
     @property
     def closed(self) -> bool:
@@ -230,6 +237,12 @@ class Stream:
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.cut(b"0\r\n\r\n" if self._chunked and not self._silent else b"")
+
+    def break_off(self) -> None:
+        """End without an end, so that the caller does not take what it has for the whole."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.cut(b"")
 
     def lose(self) -> None:
         """Called by the connection when it is lost."""

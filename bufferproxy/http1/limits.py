@@ -20,6 +20,9 @@ connection, and the reset can overtake the refusal."""
 HELD_BYTES = 64 * KIB
 """What may lie in memory of requests that follow the one being answered; above it reading is paused."""
 
+JOIN_BYTES = 64 * KIB
+"""A body up to this is copied behind its head, to go out in one write; a larger one is not copied."""
+
 STREAM_BYTES = 1024 * KIB
 """What may be unsent of a stream whose reader does not keep up; above it the stream is cut."""
 

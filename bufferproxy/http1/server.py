@@ -15,14 +15,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from bufferproxy.http1.bodies import ChunkedBody, Later, SizedBody, too_large
-from bufferproxy.http1.endpoint import Endpoint
+from bufferproxy.http1.endpoint import Endpoint, Watched
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.framing import Head
 from bufferproxy.http1.heads import HeadReader
-from bufferproxy.http1.limits import HELD_BYTES, LINGER, SKIP, STREAM_BYTES, TURN_REQUESTS
+from bufferproxy.http1.limits import HELD_BYTES, JOIN_BYTES, LINGER, SKIP, STREAM_BYTES, TURN_REQUESTS
 from bufferproxy.http1.problems import Problem, bad_request, render
 from bufferproxy.http1.replies import CONTINUE, last_words
 
@@ -30,26 +30,17 @@ logger = logging.getLogger(__name__)
 
 HEAD, BODY, SKIPPING, ANSWERING, CLOSING = range(5)
 
-_JOIN_BYTES = 64 * 1024
-"""A body up to this is copied behind its head, to go out in one write; a larger one is not copied."""
-
 
 class Connection(asyncio.Protocol):
-    """One caller's connection. uvicorn makes it, through `protocol_class`."""
+    """One caller's connection. The listener makes it, a class of its own for each endpoint."""
 
     endpoint: ClassVar[Endpoint]
-    alpn_protocols: ClassVar[list[str]] = ["http/1.1"]
 
-    def __init__(
-        self,
-        config: Any = None,
-        server_state: Any = None,
-        app_state: Any = None,
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
+    def __init__(self) -> None:
         self.deadline = inf
         """By `Clock.now`: when `expire` is due."""
-        self._server_connections: set[Any] = set() if server_state is None else server_state.connections
+        self.place: Watched | None = None
+        """Whose place it takes, when it was admitted before it was made."""
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._client = ""
         self._scheme = "http"
@@ -70,21 +61,18 @@ class Connection(asyncio.Protocol):
     # --- what asyncio calls -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
         self._scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
-        self._server_connections.add(self)
-        self.endpoint.connections.add(self)
-        self.endpoint.empty.clear()
-        self._set_deadline(self.endpoint.limits.idle)
+        if self.endpoint.admit(self, self.place):
+            self._set_deadline(self.endpoint.limits.idle)
+        else:
+            self._phase = CLOSING
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server_connections.discard(self)
-        connections = self.endpoint.connections
-        connections.discard(self)
-        if not connections:
-            self.endpoint.empty.set()
+        self.endpoint.leave(self)
         self._hang_up()
 
     def data_received(self, data: bytes) -> None:
@@ -111,11 +99,17 @@ class Connection(asyncio.Protocol):
         self._writable = True
         if self._phase == ANSWERING:
             self.deadline = inf
+            if self._exchange is not None:
+                self._exchange.go_on()
         elif self._phase != CLOSING:
             self._set_deadline(self.endpoint.limits.idle)
             self._resume()
 
-    # --- what uvicorn and the listener call -------------------------------------------------------------
+    # --- what the endpoint and the listener call --------------------------------------------------------
+
+    @property
+    def waiting(self) -> bool:
+        return self._phase != ANSWERING
 
     def shutdown(self) -> None:
         """Finish the exchange under way, then close."""
@@ -253,14 +247,17 @@ class Connection(asyncio.Protocol):
         """Go on with what was kept back, and, where it was all, with the end."""
         if self._phase < ANSWERING and self._writable:
             data, self._pending = self._pending, b""
-            if not self._reading:
-                self._reading = True
-                self._transport.resume_reading()
+            self._read_on()
             self._turn(data)
         if not self._ended or self._phase == CLOSING or (self._pending and self._phase != ANSWERING):
             return
         if not self._at_end():
             self._close()
+
+    def _read_on(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
 
     def _at_end(self) -> bool:
         """The caller sends no more and all it sent is read. Returns whether it is still to be answered.
@@ -293,7 +290,7 @@ class Connection(asyncio.Protocol):
 
     def answer(self, head: bytes, body: bytes, *, close: bool) -> None:
         self._exchange = None
-        if len(body) > _JOIN_BYTES:
+        if len(body) > JOIN_BYTES:
             self._transport.writelines((head, body))
         else:
             self._transport.write(head + body)
@@ -383,9 +380,7 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         self._set_deadline(LINGER)
         self._transport.write_eof()
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
+        self._read_on()
 
     def _check_progress(self, now: float) -> None:
         """A caller that takes nothing of what it was sent is cut off; a slow one is not."""
@@ -405,5 +400,5 @@ class Connection(asyncio.Protocol):
 
 
 def protocol_class(endpoint: Endpoint) -> type[Connection]:
-    """The class for uvicorn's `Config(http=...)`."""
+    """What a listener makes the connections of this endpoint of."""
     return type("Connection", (Connection,), {"endpoint": endpoint})

@@ -203,6 +203,12 @@ OPERATION_ERRORS = Process(
 REBALANCES = Process(
     "worker_rebalances_total", "counter", (), "Changes of what this replica reads, over all services."
 )
+TURNED_AWAY = Process(
+    "connections_turned_away_total",
+    "counter",
+    ("plane",),
+    "Connections that were closed at once, as there were as many as there may be.",
+)
 BUILD = Process("build_info", "info", ("version",), "1, with the version of bufferproxy.")
 RELOADED = Process(
     "config_reload_success", "gauge", (), "1 while the settings in use are those of the file, else 0."
@@ -211,4 +217,4 @@ LAG = Process(
     "event_loop_lag_seconds", "gauge", (), "The longest that the event loop was late in the last 30 s."
 )
 
-PROCESS = (OPERATION_SECONDS, OPERATION_ERRORS, REBALANCES, BUILD, RELOADED, LAG)
+PROCESS = (OPERATION_SECONDS, OPERATION_ERRORS, REBALANCES, TURNED_AWAY, BUILD, RELOADED, LAG)

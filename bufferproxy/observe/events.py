@@ -125,6 +125,13 @@ class Unsettled(NamedTuple):
     detail: str
 
 
+class TurnedAway(NamedTuple):
+    """A caller's connection was closed at once, as there were `limit` already. `plane`: data, admin."""
+
+    plane: str
+    limit: int
+
+
 class LoopLagged(NamedTuple):
     seconds: float
 
@@ -158,6 +165,7 @@ Event = (
     | LeasesChanged
     | Quarantined
     | Unsettled
+    | TurnedAway
     | LoopLagged
     | Reloaded
     | HealthChanged

@@ -39,6 +39,8 @@ REFUSALS = (
 was accepted (`dead`, `expired`, `result-gone`, ...): nothing was refused there."""
 UNROUTED = REFUSALS[:11]
 
+PLANES = ("data", "admin")
+
 BREAKER = ("closed", "open", "half-open")
 
 RETRIES = ("timeout", "interrupted", "outcome", "breaker", "408", "425", "500", "502", "503", "504")

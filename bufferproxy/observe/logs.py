@@ -22,6 +22,7 @@ from bufferproxy.observe.events import (
     Quarantined,
     Reloaded,
     Rested,
+    TurnedAway,
     Unsettled,
 )
 
@@ -130,6 +131,7 @@ class LogLines:
         events.subscribe(Quarantined, self._on_quarantined)
         events.subscribe(Unsettled, self._on_unsettled)
         events.subscribe(LogOperated, self._on_log_operated)
+        events.subscribe(TurnedAway, self._on_turned_away)
         events.subscribe(LoopLagged, self._on_loop_lagged)
         events.subscribe(Reloaded, self._on_reloaded)
         events.subscribe(HealthChanged, self._on_health_changed)
@@ -195,6 +197,15 @@ class LogLines:
                 error=event.error,
                 seconds=round(event.seconds, 3),
             )
+
+    def _on_turned_away(self, event: TurnedAway) -> None:
+        self._line(
+            self._logger.warning,
+            event.plane,
+            "callers are turned away: there are as many connections as there may be",
+            plane=event.plane,
+            limit=event.limit,
+        )
 
     def _on_loop_lagged(self, event: LoopLagged) -> None:
         if event.seconds >= LATE:

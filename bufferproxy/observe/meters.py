@@ -26,11 +26,13 @@ from bufferproxy.observe.events import (
     Refused,
     Reloaded,
     RetryScheduled,
+    TurnedAway,
 )
 from bufferproxy.observe.labels import (
     DEATHS,
     OPERATIONS,
     OUTCOMES,
+    PLANES,
     REFUSALS,
     RESULTS,
     RETRIES,
@@ -103,6 +105,7 @@ class Meters:
         self.operations = {name: Histogram(_FAST) for name in OPERATIONS}
         self.operation_errors = Tally(OPERATIONS)
         self.rebalances = 0
+        self.turned_away = Tally(PLANES)
         self.lags: deque[float] = deque(maxlen=LAG_SAMPLES)
         self.reload_success = True
 
@@ -124,6 +127,7 @@ class Meters:
         events.subscribe(LogOperated, self._on_log_operated)
         events.subscribe(LogAppended, self._on_log_appended)
         events.subscribe(LeasesChanged, self._on_leases_changed)
+        events.subscribe(TurnedAway, self._on_turned_away)
         events.subscribe(LoopLagged, self._on_loop_lagged)
         events.subscribe(Reloaded, self._on_reloaded)
 
@@ -201,6 +205,9 @@ class Meters:
 
     def _on_leases_changed(self, event: LeasesChanged) -> None:
         self.rebalances += 1
+
+    def _on_turned_away(self, event: TurnedAway) -> None:
+        self.turned_away.add(event.plane)
 
     def _on_loop_lagged(self, event: LoopLagged) -> None:
         self.lags.append(event.seconds)

@@ -50,6 +50,7 @@ class Taken(NamedTuple):
     operations: Mapping[str, Histogram]
     operation_errors: Tally
     rebalances: int
+    turned_away: Tally
     reload_success: bool
     lag: float
 
@@ -80,6 +81,7 @@ class Metrics:
             {name: copy(histogram) for name, histogram in meters.operations.items()},
             copy(meters.operation_errors),
             meters.rebalances,
+            copy(meters.turned_away),
             meters.reload_success,
             meters.worst_lag,
         )
@@ -171,6 +173,10 @@ class _Once(Collector):
             errors.add_metric((operation,), count)
         yield errors
         yield _only(_family(CounterMetricFamily, catalog.REBALANCES), taken.rebalances)
+        turned_away = _family(CounterMetricFamily, catalog.TURNED_AWAY)
+        for plane, count in taken.turned_away.items():
+            turned_away.add_metric((plane,), count)
+        yield turned_away
         build = InfoMetricFamily(PREFIX + catalog.BUILD.name.removesuffix("_info"), catalog.BUILD.help)
         build.add_metric((), {"version": self._version})
         yield build

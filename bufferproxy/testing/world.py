@@ -57,6 +57,8 @@ class World:
         self.workers: list[Bufferproxy] = []
         self.mutants: dict[str, str] = {}
         """Process name (`run`, `proxy`, `worker-0`) -> which of `bufferproxy.testing.mutants` it is."""
+        self.prefix: tuple[str, ...] = ()
+        """A command that runs the processes: `prlimit ...`."""
         self.logs: dict[str, str] = {}
         """Role -> the log's URL, where it is not that of the place: a way there that is not sound."""
         self._service: dict[str, Any] = {}
@@ -96,6 +98,7 @@ class World:
             settings["worker"] = {"id": name}
         settings["services"] = {SERVICE: self._service, **self.beside}
         process = Bufferproxy(role, json.dumps(settings), self.folder, name)  # JSON is YAML
+        process.prefix = self.prefix
         process.mutant = self.mutants.get(name, "")
         return process
 
