@@ -20,6 +20,7 @@ from bufferproxy.admin.contract import (
 )
 from bufferproxy.admin.dead import dead_letters
 from bufferproxy.admin.guard import Guard
+from bufferproxy.admin.methods import Methods
 from bufferproxy.admin.pages import pages
 from bufferproxy.admin.problems import MEDIA_TYPE, Problem, Refusal, answer_with_problems
 from bufferproxy.admin.views import ReadyView, ServicesView, ServiceView, SettingsView, SettingView
@@ -66,6 +67,7 @@ def admin_app(
         responses=_PROBLEMS,
     )
     answer_with_problems(app)
+    app.add_middleware(Methods)
     app.add_middleware(Guard, access=access)
     app.include_router(_probes(health, render))
     app.include_router(_services(snapshot))
@@ -80,13 +82,11 @@ def _probes(health: Health, render: Render) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/livez")
-    @router.head("/livez", include_in_schema=False)
     async def livez() -> dict[str, bool]:
         """200 as long as the event loop turns. Looks at nothing else: a restart cures no lost log."""
         return {"live": True}
 
     @router.get("/readyz", responses={503: {"model": ReadyView, "description": "Not ready, and why"}})
-    @router.head("/readyz", include_in_schema=False)
     async def readyz(response: Response) -> ReadyView:
         """Whether requests should be sent here: the log answers, work moves, no shutdown has begun."""
         view = ReadyView.of(list(health.checks()))
@@ -95,7 +95,6 @@ def _probes(health: Health, render: Render) -> APIRouter:
         return view
 
     @router.get("/metrics", response_class=Response)
-    @router.head("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
         """Prometheus' text format, or OpenMetrics when it is asked for."""
         rendered = await render(request.headers.get("accept", ""))

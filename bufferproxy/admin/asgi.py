@@ -219,16 +219,10 @@ def scope_of(exchange: Exchange) -> Scope:
         "raw_path": path,
         "query_string": query,
         "root_path": "",
-        "headers": _headers(exchange),
+        "headers": [(name.lower(), value) for name, value in exchange.headers],
         "client": (exchange.client, 0) if exchange.client else None,
         "server": None,
     }
-
-
-def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Names in lower case. The host is the one the target names, where it names one (RFC 9112, 3.2.2)."""
-    pairs = [(name.lower(), value) for name, value in exchange.headers]
-    return [(name, exchange.host if name == b"host" else value) for name, value in pairs]
 
 
 _FRAMING = frozenset({b"transfer-encoding", b"connection", b"keep-alive", b"date"})

@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from bufferproxy.admin.methods import allowed
+
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
@@ -63,6 +65,10 @@ async def _refusal(request: Request, error: Exception) -> JSONResponse:
 
 async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # narrows what Starlette cannot type
+    if error.status_code == 405:
+        # Starlette names the methods of one route; others may have the same path.
+        detail = f"Not with {request.method}."
+        return Problem(405, "method-not-allowed", detail, {"Allow": allowed(request.scope)}).response()
     slug = _SLUGS.get(error.status_code, "bad-request" if error.status_code < 500 else "internal-error")
     return Problem(error.status_code, slug, str(error.detail), error.headers or {}).response()
 

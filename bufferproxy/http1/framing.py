@@ -30,7 +30,7 @@ _ASTERISK = frozenset({b"OPTIONS", b"M-SEARCH"})
 """Whose target may be `*`."""
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/([0-9])\.([0-9])")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]+)(/[^?]*)?(\?.*)?", re.DOTALL)
+_ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?]+)(/[^?]*)?(\?.*)?", re.DOTALL)
 # RFC 3986's host and port, without the comma of its sub-delims: two Hosts that somebody merged.
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?",
@@ -147,6 +147,7 @@ def judge(line: Line, headers: Fields, *, upgrade: bool) -> Head | Problem:
         if isinstance(located, Problem):
             return located
         target, host = located
+        headers = _with_host(headers, names, host)
     keep = not upgrade and (
         _keeps(found[b"connection"], version) if b"connection" in found else version == b"1.1"
     )
@@ -173,7 +174,8 @@ def _length(found: dict[bytes, bytes], version: bytes) -> int | Problem | None:
 
 
 def _locate(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None] | Problem:
-    """The origin form of a target in another form, and the host it names."""
+    """The origin form of a target in another form, and the host: that of the target where it names another
+    than the Host header."""
     if not target.isascii() or _HASH in target:
         return bad_request("The request target has a byte that must be escaped.")
     if target == b"*" and method in _ASTERISK:
@@ -181,14 +183,30 @@ def _locate(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, by
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         return bad_request("The request target is neither a path nor an http URL.")
-    authority, path, query = match.groups()
+    scheme, authority, path, query = match.groups()
     if not _host_is_well_formed(authority):
         return bad_request("The authority of the request target is malformed.")
-    if host is not None and host.lower() != authority.lower():
-        return bad_request("The request target names another host than the Host header.")
+    if host is None or _normal(scheme, host) != _normal(scheme, authority):
+        host = authority
     if path is None and query is None and method == b"OPTIONS":
-        return b"*", authority
-    return (path or b"/") + (query or b""), authority
+        return b"*", host
+    return (path or b"/") + (query or b""), host
+
+
+def _normal(scheme: bytes, authority: bytes) -> bytes:
+    """One spelling for each authority: in lower case, without the port that its scheme has anyway."""
+    lowered = authority.lower()
+    return lowered.removesuffix(b":80" if scheme.lower() == b"http" else b":443").removesuffix(b":")
+
+
+def _with_host(headers: Fields, names: dict[bytes, bytes], host: bytes | None) -> Fields:
+    """A proxy puts the host of the target into the place of another one (RFC 9112, 3.2.2)."""
+    if host is None or names.get(b"host") == host:
+        return headers
+    names[b"host"] = host
+    if all(name.lower() != b"host" for name, _ in headers):
+        return [(b"Host", host), *headers]
+    return [(name, host if name.lower() == b"host" else value) for name, value in headers]
 
 
 @lru_cache(maxsize=1024)

@@ -161,8 +161,38 @@ async def test_what_is_not_there_is_a_problem_too(client: httpx2.AsyncClient) ->
 
 async def test_a_wrong_method_is_told_the_right_ones(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/api/v1/services")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert answer.json()["type"] == "urn:bufferproxy:problem:method-not-allowed"
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/livez", "GET, HEAD, OPTIONS"),
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/api/v1/services/auth", "GET, HEAD, OPTIONS"),
+        ("/api/v1/services/auth/dead", "GET, HEAD, DELETE, OPTIONS"),
+        ("/api/v1/services/auth/dead/redrive", "GET, HEAD, POST, OPTIONS"),
+    ],
+)
+async def test_options_and_a_wrong_method_are_told_all_that_a_path_takes(
+    client: httpx2.AsyncClient, path: str, allow: str
+) -> None:
+    answer = await client.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allow, b"")
+    wrong = await client.put(path)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, allow)
+
+
+async def test_options_of_nothing_is_404(client: httpx2.AsyncClient) -> None:
+    assert (await client.options("/api/v2")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/readyz", "/metrics", "/api/v1/services", "/api/v1/services/none"])
+async def test_head_is_get_without_its_body(client: httpx2.AsyncClient, path: str) -> None:
+    get, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
 
 
 async def test_a_bug_is_a_problem_that_tells_nothing(

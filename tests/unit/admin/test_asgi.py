@@ -81,7 +81,7 @@ async def test_the_host_that_the_target_names_wins() -> None:
         await saying(200, b"")(scope, receive, send)
 
     async with served(app) as server:
-        await ask(server, b"GET http://evil.example/ HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        await ask(server, b"GET http://evil.example/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
     assert hosts == [b"evil.example"]
 
 

@@ -98,6 +98,41 @@ async def test_a_method_that_is_not_allowed_is_told_which_are(serving: Any, meth
     assert reply.values(b"Allow") == [", ".join(METHODS).encode()]
 
 
+@pytest.mark.parametrize(
+    ("target", "lines", "host"),
+    [
+        (b"http://h:80/", b"Host: h\r\n", b"h"),
+        (b"http://h/", b"Host: h:80\r\n", b"h:80"),
+        (b"http://h:/", b"Host: H\r\n", b"H"),
+        (b"https://h:443/", b"Host: h\r\n", b"h"),
+        (b"http://[::1]:80/", b"Host: [::1]\r\n", b"[::1]"),
+        (b"http://h:443/", b"Host: h\r\n", b"h:443"),
+        (b"https://h:80/", b"Host: h\r\n", b"h:80"),
+        (b"http://other/", b"X: 1\r\nhOsT: h\r\n", b"other"),
+        (b"http://other:8080/", b"Host: h\r\n", b"other:8080"),
+    ],
+)
+async def test_the_host_of_the_target_stands_above_the_header(
+    serving: Any, target: bytes, lines: bytes, host: bytes
+) -> None:
+    caller = await serving.call()
+
+    reply = await caller.ask(b"GET %b HTTP/1.1\r\n%bY: 2\r\n\r\n" % (target, lines))
+
+    assert (reply.status, reply.body) == (200, b"GET / ")
+    [seen] = serving.handler.seen
+    assert seen.host == host
+    assert [value for name, value in seen.headers if name.lower() == b"host"] == [host]
+    assert [name for name, _ in seen.headers][-1] == b"Y"
+
+
+async def test_a_caller_of_http_1_0_that_names_the_host_in_the_target_only_gets_a_host(serving: Any) -> None:
+    caller = await serving.call()
+    assert (await caller.ask(b"GET http://h/ HTTP/1.0\r\n\r\n")).status == 200
+    [seen] = serving.handler.seen
+    assert (seen.host, seen.headers) == (b"h", [(b"Host", b"h")])
+
+
 class Tape(asyncio.Transport):
     """A transport that keeps what is written: with it a request can be cut anywhere, thousands of times."""
 
