@@ -50,13 +50,9 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._body: SizedBody | ChunkedBody | None = None
         self._pending = b""
-        self._turning = False
-        self._reading = True
-        self._writable = True
+        self._reading = self._writable = True
         self._unsent = 0
-        self.draining = False
-        self._ended = False
-        self._lingering = False
+        self.draining = self._turning = self._ended = self._lingering = False
 
     # --- what asyncio calls -----------------------------------------------------------------------------
 
