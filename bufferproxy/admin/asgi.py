@@ -40,7 +40,7 @@ class AsgiHandler:
     for those with one."""
 
     def __init__(self, app: ASGIApp, streams: int) -> None:
-        self._app = app
+        self.app = app
         self._most_streams = streams
         self.streams = 0
         self._calls: dict[asyncio.Task[None], _Call] = {}
@@ -53,7 +53,7 @@ class AsgiHandler:
             _refuse(exchange, _BUSY)
             return
         call = _Call(self, exchange)
-        task = asyncio.get_running_loop().create_task(call.run(self._app))
+        task = asyncio.get_running_loop().create_task(call.run(self.app))
         self._calls[task] = call
         task.add_done_callback(self._calls.pop)
 

@@ -1,15 +1,18 @@
-"""The admin plane's listener: our own wire in front of an ASGI application."""
+"""The admin plane's listener: uvicorn loads the application and its TLS, our own wire carries them."""
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, NamedTuple
+
+import uvicorn
 
 from bufferproxy.admin.asgi import AsgiHandler
 from bufferproxy.clock import SystemClock
 from bufferproxy.errors import ConfigurationError
 from bufferproxy.http1.endpoint import Endpoint, Room
 from bufferproxy.http1.limits import Limits
-from bufferproxy.http1.listener import Listener, Tls
+from bufferproxy.http1.listener import Listener
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -49,19 +52,21 @@ class AdminServer:
         room = Room(CONNECTIONS, evicts=True) if room is None else room
         self._handler = AsgiHandler(app, streams=max(1, int(room.most) // 2))
         endpoint = Endpoint(self._handler, limits or Limits(), clock or SystemClock(), room=room)
-        self._tls = None if tls is None else Tls(*tls)
-        self._listener = Listener(host, port, endpoint, self._tls, plane="the admin plane")
+        self._config = _config(app, tls)
+        self._listener = Listener(host, port, endpoint, plane="the admin plane")
         self._serving = False
 
     async def start(self) -> None:
         """Returns when connections are accepted. Raises BufferproxyError when the address cannot be had,
         ConfigurationError when the TLS files are no good."""
-        if self._tls is not None:
-            try:
-                self._tls.context()
-            except OSError as error:
-                raise ConfigurationError(f"admin.tls: {', '.join(map(str, self._tls))}: {error}") from error
-        await self._listener.start()
+        config = self._config
+        try:
+            config.load()
+        except OSError as error:  # ssl.SSLError is one
+            files = f"{config.ssl_certfile}, {config.ssl_keyfile}, {config.ssl_ca_certs}"
+            raise ConfigurationError(f"admin.tls: {files}: {error}") from error
+        self._handler.app = config.loaded_app
+        await self._listener.start(config.ssl)
         self._serving = True
 
     @property
@@ -81,3 +86,18 @@ class AdminServer:
     def __repr__(self) -> str:
         state = "serving" if self._serving else "stopped"
         return f"<AdminServer {self._listener.host}:{self.port} {state}>"
+
+
+def _config(app: ASGIApp, tls: AdminTls | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        # Who asks is decided by tokens, never by an address that a header claims.
+        proxy_headers=False,
+        ssl_certfile=tls and tls.cert_file,
+        ssl_keyfile=tls and tls.key_file,
+        ssl_ca_certs=tls and tls.client_ca_file,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca_file else ssl.CERT_NONE,
+    )

@@ -58,11 +58,12 @@ class Listener:
         self._greeters: list[socket.socket] = []
         self._watch: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Accept from now on. Raises BufferproxyError, which says why, when that cannot be."""
+    async def start(self, context: ssl.SSLContext | None = None) -> None:
+        """Accept from now on, with TLS from `context` when it is given. Raises BufferproxyError, which says
+        why, when that cannot be."""
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         try:
-            context = None if self._tls is None else self._tls.context()
+            context = context if self._tls is None else self._tls.context()
         except OSError as error:
             raise BufferproxyError(f"TLS for {where}: {error}") from error
         try:
