@@ -235,7 +235,7 @@ class Stand:
             self._moved + worker.moved,
             self.pacer.resting is not None,
             self._service.rate * part if part else 0.0,
-            worker.trouble,
+            worker.trouble or ("" if self._talk is None else self._talk.trouble(self.name)),
         )
 
     def __repr__(self) -> str:

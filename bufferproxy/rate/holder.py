@@ -157,6 +157,8 @@ class Holder:
         if grant is None:
             return
         for service, terms in grant.services.items():
+            if service not in self.leases and self.worker not in terms.shares:
+                continue  # it is served by others
             share = terms.shares.get(self.worker, NOTHING)
             lease = self.lease(service, now)
             lease.ceiling, lease.regime = terms.ceiling, terms.regime

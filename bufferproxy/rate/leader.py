@@ -1,14 +1,18 @@
-"""The leader: what to grant, from what the log says. Every replica feeds one, whether it leads or not."""
+"""The leader: what to grant, from what the log says. Every replica feeds one, whether it leads or not.
+
+Each service has a leader of its own, one that knows it. A replica leads those that it claimed, and says all
+it has to say of them in one grant.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from bufferproxy.rate.fence import Fence
 from bufferproxy.rate.ledger import ECHO, Ledger, Standing
-from bufferproxy.rate.records import Grant, Read, Report, Share, Terms
+from bufferproxy.rate.records import Claim, Grant, Read, Report, Share, Terms, pieces
 from bufferproxy.rate.shares import Ceiling, Part, within
 from bufferproxy.rate.turns import Place, Turns
 
@@ -25,8 +29,8 @@ class Leader:
         self.fence = Fence(now)
         self.ledger = Ledger(now)
         self.tick_at = now
-        self.first_at = now
-        """Until then it only says that it lives."""
+        self.led: frozenset[str] = frozenset()
+        """Services that this replica leads now."""
         self._services: dict[str, _Service] = {}
         self._number = 0
         self._stirred: set[str] = set()
@@ -39,48 +43,58 @@ class Leader:
             found = self._services[service] = _Service(service, self.ledger, now)
         if (ceiling, regime) != (found.ceiling, found.regime):
             found.ceiling, found.regime = ceiling, regime
-            self.tick_at = now
+            if service in self.led:
+                self.tick_at = now
 
     @property
-    def leads(self) -> bool:
-        return self.fence.leader == self.worker
+    def services(self) -> Collection[str]:
+        """Those that this replica knows, and can lead."""
+        return self._services.keys()
 
-    def read(self, offset: int, record: Read, now: float) -> bool:
-        """False for a grant that does not count."""
-        led, epoch = self.leads, self.fence.epoch
-        if not self.fence.admits(offset, record, now):
-            return False
-        self.ledger.read(offset, record, now)
-        if self.leads and (not led or self.fence.epoch != epoch):
-            self._begin(now)
-        elif led and isinstance(record, Report):
-            self._stirred.update(self._services)
-        return True
+    def read(self, offset: int, record: Read, now: float) -> Read | None:
+        """Returns what of it counts."""
+        counting = self.fence.counting(offset, record, now)
+        if counting is None:
+            return None
+        if isinstance(counting, Report):
+            self._stirred |= self.ledger.concerned(counting) & self.led
+        self.ledger.read(offset, counting, now)
+        if not isinstance(counting, Report):
+            self._follow(counting, now)
+        return counting
+
+    def _follow(self, record: Read, now: float) -> None:
+        """Somebody leads, or leads no more."""
+        self.led = frozenset(name for name in self._services if self.fence.of(name).leader == self.worker)
+        self._stirred &= self.led
+        if isinstance(record, Claim) and record.worker == self.worker:
+            self._begin(self.led.intersection(record.services), now)
 
     def grants(self, now: float) -> list[Grant]:
         """What to append now: at every tick, and when a report lets somebody begin."""
         tick, stirred = now >= self.tick_at, self._stirred
-        if not self.leads or not (tick or stirred):
+        if not self.led or not (tick or stirred):
             return []
-        if now > self.fence.heard_at + DEAF:
-            self.tick_at = now + TICK
-            return []
-        terms = (
-            self._terms(self._services if tick else stirred, now, at_tick=tick)
-            if now >= self.first_at
-            else {}
-        )
-        self._stirred = set()
+        heard = [n for n in (self.led if tick else stirred) if now <= self.fence.of(n).heard_at + DEAF]
         if tick:
-            self.tick_at = min(now + TICK, self.first_at if now < self.first_at else math.inf)
-        elif not terms:
+            self.tick_at = min(now + TICK, self._next_beginning(now))
+        if not heard:
+            return []
+        self._stirred = set()
+        terms = self._terms([n for n in heard if now >= self._services[n].first_at], now, at_tick=tick)
+        named = heard if tick else terms.keys()
+        if not named:
             return []
         self._number += 1
-        grant = Grant(self.fence.epoch, self._number, terms)
+        grant = Grant(self._number, {name: self.fence.of(name).epoch for name in named}, terms)
         self.ledger.promise(grant, now)
         for name in terms:
             self._services[name].note(now)
-        return [grant]
+        return pieces(grant)
+
+    def _next_beginning(self, now: float) -> float:
+        ahead = (self._services[name].first_at for name in self.led)
+        return min((at for at in ahead if at > now), default=math.inf)
 
     def _terms(self, names: Iterable[str], now: float, *, at_tick: bool) -> dict[str, Terms]:
         workers = self.ledger.workers(now)
@@ -95,15 +109,14 @@ class Leader:
     @property
     def wake_at(self) -> float:
         """When `grants` has something to say though nothing is read (inf: never)."""
-        return self.tick_at if self.leads else math.inf
+        return self.tick_at if self.led else math.inf
 
-    def _begin(self, now: float) -> None:
+    def _begin(self, services: Iterable[str], now: float) -> None:
         """All grants of leaders before are in the ledger, for they lie before our claim. Which tokens were
         given up a moment ago is not, nor what was granted before we began to read: both pass."""
-        self.first_at = max(now + ECHO, self.ledger.whole_at)
         self.tick_at = now
-        for service in self._services.values():
-            service.begin(now)
+        for name in services:
+            self._services[name].begin(now, max(now + ECHO, self.ledger.whole_at))
 
 
 class _Service:
@@ -114,9 +127,11 @@ class _Service:
         self.ceiling = Ceiling(0.0, 1, 1)
         self.regime: Mapping[str, Any] = {}
         self._ledger = ledger
-        self.begin(now)
+        self.begin(now, now)
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, first_at: float) -> None:
+        self.first_at = first_at
+        """Until then its leader only says that it lives."""
         self.said = Terms(0.0, {})
         self.held: Mapping[str, Part] = {}
         self.cramped = False
@@ -125,6 +140,7 @@ class _Service:
         self._tokens = 0
         self._echo = 0
         self._echo_until = now
+        self.note(now)
 
     def note(self, now: float) -> dict[str, Part]:
         """Who may hold what; and remember for a moment what is not held any more."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from bufferproxy.policy.bucket import WINDOW
-from bufferproxy.rate.records import Ask, Claim, Grant, Read, Release, Report, Share, Unreadable
+from bufferproxy.rate.records import Ask, Claim, Grant, Read, Release, Report, Share, Terms, Unreadable
 from bufferproxy.rate.shares import NOTHING, Part
 
 TTL = 2.0
@@ -72,20 +72,28 @@ class Standing:
 class Ledger:
     def __init__(self, now: float) -> None:
         """`now` is when reading began, at what was then the end of the log."""
+        self.begin(now)
+        self._workers: dict[str, Standing] = {}
+        self._pending: dict[str, dict[tuple[int, int], tuple[Terms, float]]] = {}
+        """By service, and by epoch and number: what was promised and is not in the log yet, until when."""
+
+    def begin(self, now: float) -> None:
         self.whole_at = now + WRITE_OFF
         """From then on nothing counts that was granted before reading began."""
-        self._workers: dict[str, Standing] = {}
-        self._pending: dict[int, tuple[Grant, float]] = {}
 
     def read(self, offset: int, record: Read, now: float) -> None:
-        """A record that counts (`Fence.admits`)."""
+        """What counts of a record (`Fence.counting`)."""
         match record:
             case Report():
                 self._reported(record, now)
             case Grant():
                 self._granted(offset, record, now)
-            case Claim() | Unreadable():
-                self._pending.clear()  # what is not in the log by now comes behind a newer claim
+            case Claim(_, services):
+                for name in services:  # what is not in the log by now comes behind a newer claim
+                    self._pending.pop(name, None)
+            case Unreadable(_, may_lead=True):
+                self._pending.clear()
+                self.begin(now)  # it may have granted something that nobody here knows
             case Release(worker, in_flight) if worker in self._workers:
                 standing = self._workers[worker]
                 standing.released = True
@@ -97,21 +105,24 @@ class Ledger:
     def promise(self, grant: Grant, now: float) -> None:
         """It is about to be appended, so from now on it may count. If it never comes, what it quotes has been
         read before now, and lasts no longer than any share."""
-        self._pending[grant.number] = (grant, now + WRITE_OFF)
+        for service, terms in grant.services.items():
+            place = grant.epochs[service], grant.number
+            self._pending.setdefault(service, {})[place] = terms, now + WRITE_OFF
+
+    def concerned(self, report: Report) -> set[str]:
+        """Services of which somebody may hold, or want, something else once `report` is read."""
+        before = self._workers.get(report.worker)
+        return set(report.asks) if before is None else {*report.asks, *before.asks, *before.given}
 
     def workers(self, now: float) -> dict[str, Standing]:
         """All that are not written off. Those that released hold nothing any more."""
         self._write_off(now)
-        for number in [number for number, (_, until) in self._pending.items() if now >= until]:
-            del self._pending[number]
         return self._workers
 
     def held(self, service: str, now: float) -> dict[str, Part]:
         """The most that each worker may be acting on; who holds nothing is not in it."""
         workers = self.workers(now)
-        waiting = [
-            grant.services[service].shares for grant, _ in self._pending.values() if service in grant.services
-        ]
+        waiting = self._waiting(service, now)
         found = {}
         for name, standing in workers.items():
             ask = standing.ask(service)
@@ -133,6 +144,15 @@ class Ledger:
                 flights = max(flights, share.concurrency)
         return Part(rate, tokens, flights)
 
+    def _waiting(self, service: str, now: float) -> list[Mapping[str, Share]]:
+        """Shares that were promised and may come yet."""
+        pending = self._pending.get(service)
+        if not pending:
+            return []
+        for place in [place for place, (_, until) in pending.items() if now >= until]:
+            del pending[place]
+        return [terms.shares for terms, _ in pending.values()]
+
     def _write_off(self, now: float) -> None:
         for name in [name for name, one in self._workers.items() if now >= one.heard_at + WRITE_OFF]:
             del self._workers[name]
@@ -149,12 +169,11 @@ class Ledger:
         standing.forget_applied()
 
     def _granted(self, offset: int, grant: Grant, now: float) -> None:
-        if self._pending.get(grant.number, (None,))[0] == grant:
-            del self._pending[grant.number]
         # Who does not lead never asks for `workers`. It forgets them later than that: a leader that has read
         # less may still name them, and who is named and not known would seem to be alive.
         self._write_off(now - WRITE_OFF)
         for service, terms in grant.services.items():
+            self._pending.get(service, {}).pop((grant.epochs[service], grant.number), None)
             for name in terms.shares:
                 # Not heard of before: reading began after its report.
                 self._workers.setdefault(name, Standing(now))

@@ -12,13 +12,19 @@ from typing import Any, NamedTuple
 
 from bufferproxy.records import Entry
 
-VERSION = 1
+VERSION = 2
+
+SHARES = 4000
+"""Shares in one grant at most, a service counting as SERVICE more: half of what a record may be."""
+
+SERVICE = 4
 
 
 class Claim(NamedTuple):
-    """`worker` leads from here on. The epoch is this record's own offset."""
+    """`worker` leads `services` from here on. Their epoch is this record's own offset."""
 
     worker: str
+    services: tuple[str, ...]
 
 
 class Ask(NamedTuple):
@@ -72,11 +78,12 @@ class Terms(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Grant `number` of the leader with claim `epoch`. A service that is not named stays as it was, and its
-    leases run on; a grant without any says that the leader lives."""
+    """Grant `number` of a leader. `epochs` names services that it leads, each with its claim: their leader
+    lives. All of `services` are among them; one that is not in `services` stays as it was, and its leases
+    run on."""
 
-    epoch: int
     number: int
+    epochs: Mapping[str, int]
     services: Mapping[str, Terms]
 
 
@@ -88,9 +95,11 @@ class Release(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """Something else was in the topic, or a later version of this. To be logged and counted."""
+    """Something else was in the topic, or another version of this. To be logged and counted. `may_lead`: it
+    may be what a leader of another version says; all versions are JSON objects that name their version."""
 
     why: str
+    may_lead: bool = True
 
 
 Said = Claim | Report | Grant | Release
@@ -99,21 +108,21 @@ Read = Said | Unreadable
 
 def encode(said: Said) -> Entry:
     match said:
-        case Claim(worker):
-            body: dict[str, Any] = {"claim": worker}
+        case Claim(worker, services):
+            body: dict[str, Any] = {"claim": worker, "services": services}
         case Report(worker, number, seen, asks):
             body = {"report": number, "worker": worker, "seen": seen, "asks": dict(asks)}
-        case Grant(epoch, number, services):
+        case Grant(number, epochs, terms_of):
             body = {
                 "grant": number,
-                "epoch": epoch,
+                "epochs": _by_epoch(epochs),
                 "services": {
                     name: [
                         _rate(terms.ceiling),
                         {who: [_rate(share.rate), *share[1:]] for who, share in terms.shares.items()},
                         dict(terms.regime),
                     ]
-                    for name, terms in services.items()
+                    for name, terms in terms_of.items()
                 },
             }
         case Release(worker, in_flight):
@@ -122,18 +131,51 @@ def encode(said: Said) -> Entry:
     return Entry(None, value.encode(), ())
 
 
+def pieces(grant: Grant, most: int = SHARES) -> list[Grant]:
+    """The same in grants that are no larger than a record may be, of disjoint services."""
+    parts: list[dict[str, Terms]] = [{}]
+    size = 0
+    for name, terms in grant.services.items():
+        more = len(terms.shares) + SERVICE
+        if parts[-1] and size + more > most:
+            parts.append({})
+            size = 0
+        parts[-1][name] = terms
+        size += more
+    if len(parts) == 1:
+        return [grant]
+    rest = {name: epoch for name, epoch in grant.epochs.items() if name not in grant.services}
+    epochs = [{name: grant.epochs[name] for name in part} for part in parts]
+    epochs[0] |= rest
+    return [Grant(grant.number, *each) for each in zip(epochs, parts, strict=True)]
+
+
 def decode(value: bytes) -> Read:
     """Never raises: what cannot be read says why."""
     try:
         body = json.loads(value)
-        if body["version"] != VERSION:
-            return Unreadable(f"version {body['version']!r}")
+    except (ValueError, RecursionError) as error:
+        return Unreadable(f"{type(error).__name__}: {error}", may_lead=False)
+    if not isinstance(body, dict) or not isinstance(body.get("version"), int):
+        return Unreadable("it names no version", may_lead=False)
+    may_lead = "report" not in body and "release" not in body
+    if body["version"] != VERSION:
+        return Unreadable(f"version {body['version']}", may_lead)
+    try:
         for kind, read in _KINDS.items():
             if kind in body:
                 return read(body)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        return Unreadable(f"{type(error).__name__}: {error}")
-    return Unreadable("of no known kind")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Unreadable(f"{type(error).__name__}: {error}", may_lead)
+    return Unreadable("of no known kind", may_lead)
+
+
+def _by_epoch(epochs: Mapping[str, int]) -> dict[int, list[str]]:
+    """A leader has few claims, and many services by each."""
+    named: dict[int, list[str]] = {}
+    for name, epoch in epochs.items():
+        named.setdefault(epoch, []).append(name)
+    return named
 
 
 def _rate(rate: float) -> float | None:
@@ -151,7 +193,7 @@ def _at_least_0(number: float) -> float:
 
 
 def _claim(body: dict[str, Any]) -> Claim:
-    return Claim(str(body["claim"]))
+    return Claim(str(body["claim"]), tuple(map(str, body["services"])))
 
 
 def _report(body: dict[str, Any]) -> Report:
@@ -163,13 +205,16 @@ def _report(body: dict[str, Any]) -> Report:
 
 
 def _grant(body: dict[str, Any]) -> Grant:
+    epochs = {str(name): int(epoch) for epoch, names in body["epochs"].items() for name in names}
     services = {
         str(name): Terms(
             _read_rate(ceiling), {str(who): _share(*share) for who, share in shares.items()}, dict(regime)
         )
         for name, (ceiling, shares, regime) in body["services"].items()
     }
-    return Grant(int(body["epoch"]), int(body["grant"]), services)
+    if not services.keys() <= epochs.keys():
+        raise ValueError("terms of a service without its claim")
+    return Grant(int(body["grant"]), epochs, services)
 
 
 def _share(rate: Any, tokens: Any, concurrency: Any, report: Any, turn: Any) -> Share:

@@ -11,7 +11,7 @@ from bufferproxy.rate.leader import Leader
 from bufferproxy.rate.records import Claim, Grant, Read, Release, Said
 
 SPREAD = 0.3
-"""Seconds by which replicas differ in that, lest all claim at once."""
+"""Seconds by which replicas differ in that, so that not all claim at once."""
 
 
 class Replica:
@@ -21,12 +21,19 @@ class Replica:
         self.holder = Holder(worker, now)
         self.leader = Leader(worker, now)
         self._patience = SILENCE + SPREAD * jitter
-        self._claimed_at = -math.inf
+        self._claimed_at: dict[str, float] = {}
         self._worker = worker
 
+    def begin(self, now: float) -> None:
+        """Reading begins now, from what is the end of the log: nothing was heard before, and what was granted
+        before may be acted on for as long as a share lasts. To be called when that is later than when this
+        was made."""
+        self.leader.fence.begin(now)
+        self.leader.ledger.begin(now)
+
     def read(self, offset: int, record: Read, now: float) -> None:
-        counts = self.leader.read(offset, record, now)
-        self.holder.read(offset, record if counts and isinstance(record, Grant) else None, now)
+        counting = self.leader.read(offset, record, now)
+        self.holder.read(offset, counting if isinstance(counting, Grant) else None, now)
 
     def due(self, wants: Mapping[str, Want], now: float) -> list[Said]:
         """What to append now, in this order. Call it after each batch that was read, when `wake_at` has come,
@@ -36,16 +43,21 @@ class Replica:
         report = self.holder.report(wants, now)
         if report is not None:
             said.append(report)
-        if now >= max(self.leader.fence.heard_at, self._claimed_at) + self._patience:
-            self._claimed_at = now
-            said.append(Claim(self._worker))
+        unled = tuple(name for name in self.leader.services if now >= self._claim_at(name))
+        if unled:
+            self._claimed_at.update(dict.fromkeys(unled, now))
+            said.append(Claim(self._worker, unled))
         said += self.leader.grants(now)
         return said
+
+    def _claim_at(self, service: str) -> float:
+        heard_at = self.leader.fence.of(service).heard_at
+        return max(heard_at, self._claimed_at.get(service, -math.inf)) + self._patience
 
     def stop(self, wants: Mapping[str, Want], now: float) -> Release:
         return self.holder.release(wants, now)
 
     @property
     def wake_at(self) -> float:
-        claim_at = max(self.leader.fence.heard_at, self._claimed_at) + self._patience
+        claim_at = min(map(self._claim_at, self.leader.services), default=math.inf)
         return min(self.holder.wake_at, claim_at, self.leader.wake_at)

@@ -1,7 +1,7 @@
 """The lease protocol over a log: reads the control topic, appends what this replica has to say. Thin.
 
-Every worker reads `control` from its end, and feeds a `Replica` (pure). Whoever leads also adds up what all
-have met and decides the regime of each service (`policy/congestion.py`); the grants carry it to everybody.
+Every worker reads `control` from its end, and feeds a `Replica` (pure). Whoever leads a service also adds up
+what all have met of it and decides its regime (`policy/congestion.py`); the grants carry it to everybody.
 A log that is away stops nothing here: leases run out, and nothing is sent until it is back.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from bufferproxy.clock import Clock
@@ -23,7 +23,7 @@ from bufferproxy.rate.holder import Lease, Want
 from bufferproxy.rate.records import Report, Unreadable, decode, encode
 from bufferproxy.rate.replica import Replica
 from bufferproxy.rate.shares import Ceiling
-from bufferproxy.records import Partition, Record
+from bufferproxy.records import Partition, Position, Record
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,10 @@ TICK = 0.25
 
 RETRY = 0.5
 """Seconds until a log that is away is asked again."""
+
+UNGRANTED = 4.5
+"""Seconds without a word on who may send what, or without one of ours stored, after which it is told. When
+nothing is wrong, the next leader is there after 1.8 s, and grants 2.1 s later where it has just started."""
 
 
 class Party(Protocol):
@@ -68,6 +72,12 @@ class Talk:
         self._changed = asyncio.Event()
         self._judge_at = clock.now()
         self._stopped = False
+        self._unread = ""
+        """Why the last look for what others say failed."""
+        self._unreadable = (-math.inf, "")
+        """When something was read that is not understood, by which nobody leads any more; and why."""
+        self._unsaid: tuple[float, str] | None = None
+        """Since when nothing of ours is stored, and why."""
 
     def lease(self, service: str) -> Lease:
         """The bucket for the pacer of `service`: empty until somebody grants."""
@@ -84,6 +94,7 @@ class Talk:
     async def open(self) -> LogTail:
         """From the end: what was said before this process began says nothing about it."""
         lags = await self._log.lag("", (self._place.topic,))
+        self.replica.begin(self._clock.now())
         return await self._log.tail({self._place: lags[self._place].end})
 
     async def run(self, tail: LogTail) -> None:
@@ -98,6 +109,21 @@ class Talk:
     def nudge(self) -> None:
         """Backlog has come or gone, or a turn is over."""
         self._changed.set()
+
+    def trouble(self, service: str) -> str:
+        """Why `service` gets no share of its rate; empty while it can get one."""
+        now, topic = self._clock.now(), self._place.topic
+        granted_at = self.replica.leader.fence.of(service).granted_at
+        since, unsaid = self._unsaid or (now, "")
+        read_at, unreadable = self._unreadable
+        if now - granted_at > UNGRANTED:
+            cause = (
+                self._unread or unsaid or (unreadable if read_at > granted_at else "nothing is heard there")
+            )
+            return f"nobody has shared out its rate for {now - granted_at:.0f} s ({topic}: {cause})"
+        if now - since > UNGRANTED:
+            return f"it cannot ask for its share of the rate ({topic}: {unsaid})"
+        return ""
 
     async def stop(self) -> None:
         """Hand over at once: nothing is sent after this. Raises no LogError."""
@@ -114,7 +140,9 @@ class Talk:
         while True:
             try:
                 self._read(await tail.fetch())
-            except LogUnavailable:
+                self._unread = ""
+            except LogUnavailable as error:
+                self._unread = str(error)
                 await self._clock.sleep(RETRY)
 
     def _read(self, records: Sequence[Record]) -> None:
@@ -122,17 +150,17 @@ class Talk:
         for record in records:
             said = decode(record.value)
             if isinstance(said, Unreadable):
+                self._unreadable = now, f"a record that is not understood: {said.why}"
                 logger.warning("a record in %s is passed over: %s", self._place.topic, said.why)
             elif isinstance(said, Report):
                 for name, ask in said.asks.items():
                     service = self._services.get(name)
                     if service is not None:
                         service.hear(ask.outcomes)
-            led = self.replica.leader.leads
+            led = self.replica.leader.led
             self.replica.read(record.offset, said, now)
-            if self.replica.leader.leads and not led:
-                for service in self._services.values():
-                    service.take_over(now)
+            for name in self.replica.leader.led - led:
+                self._services[name].take_over(now)
         for service in self._services.values():
             service.obey()
         self._changed.set()
@@ -143,14 +171,22 @@ class Talk:
             return
         if now >= self._judge_at:
             self._judge_at = now + TICK
-            for service in self._services.values():
-                service.judge(now, self._clock.random(), leads=self.replica.leader.leads)
+            for name, service in self._services.items():
+                service.judge(now, self._clock.random(), leads=name in self.replica.leader.led)
                 self._govern(service, now)
         for said in self.replica.due(self._wants(), now):
             if isinstance(said, Report):
                 for service in self._services.values():
                     service.governed.party.told()
-            self._log.submit(self._place, encode(said), _ignore)
+            self._log.submit(self._place, encode(said), self._stored)
+
+    def _stored(self, appended: Appended) -> None:
+        """What is not stored is said again, so this only remembers why."""
+        if isinstance(appended, Position):
+            self._unsaid = None
+        else:
+            since = self._clock.now() if self._unsaid is None else self._unsaid[0]
+            self._unsaid = since, str(appended) or type(appended).__name__
 
     def _govern(self, service: _Service, now: float) -> None:
         regime, governed = service.verdict(now), service.governed
@@ -169,7 +205,7 @@ class Talk:
             timer.cancel()
 
     def __repr__(self) -> str:
-        return f"<Talk leads={self.replica.leader.leads} {list(self._services)}>"
+        return f"<Talk leads={sorted(self.replica.leader.led)} of {list(self._services)}>"
 
 
 class _Service:
@@ -201,7 +237,7 @@ class _Service:
         return self._congestion.regime(now)
 
     def take_over(self, now: float) -> None:
-        """This replica leads: it goes on from the last verdict it was told."""
+        """This replica leads it: it goes on from the last verdict it was told."""
         self._congestion = Congestion(self.governed.settings, now)
         if (regime := self._told()) is not None:
             self._congestion.inherit(regime, now)
@@ -221,6 +257,3 @@ class _Service:
         except ValueError as error:
             logger.warning("a verdict on %s is passed over: %s", self.governed.party.name, error)
             return None
-
-
-_ignore: Callable[[Appended], None] = lambda _: None  # noqa: E731 - what is not stored is said again

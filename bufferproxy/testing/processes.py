@@ -181,10 +181,10 @@ class Bufferproxy(Process):
         self.role = role
         self.port = free_port()
         self.admin_port = free_port()
-        file = folder / f"{name or role}.yaml"
-        file.write_text(config)
+        self._file = folder / f"{name or role}.yaml"
+        self.configure(config)
         self._command = [
-            role, "-c", str(file),
+            role, "-c", str(self._file),
             "--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}",
         ]  # fmt: skip
         super().__init__([], folder, name or role)
@@ -192,6 +192,10 @@ class Bufferproxy(Process):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def configure(self, config: str) -> None:
+        """For its next start."""
+        self._file.write_text(config)
 
     @property
     def admin(self) -> str:

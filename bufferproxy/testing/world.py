@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from bufferproxy.testing.processes import PATIENCE, Bufferproxy, RecorderProcess, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from types import TracebackType
 
 SERVICE = "orders"
@@ -52,6 +52,8 @@ class World:
         """Of the whole configuration; a test may add to it before it starts anything."""
         self.beside: dict[str, dict[str, Any]] = {}
         """Further services, by name."""
+        self.known: dict[str, Collection[str]] = {}
+        """Process name -> the services that it knows, where these are not all."""
         self.proxy: Bufferproxy
         """Where callers go. On SQLite it is the worker too."""
         self.workers: list[Bufferproxy] = []
@@ -78,11 +80,21 @@ class World:
             self.workers = [self.proxy]
         return self
 
-    def add_worker(self) -> Bufferproxy:
-        """One more, on Kafka."""
-        worker = self._process("worker", f"worker-{len(self.workers)}")
+    def add_worker(self, *known: str) -> Bufferproxy:
+        """One more, on Kafka; `known`: the services that it knows, where these are not all."""
+        name = f"worker-{len(self.workers)}"
+        if known:
+            self.known[name] = known
+        worker = self._process("worker", name)
         self.workers.append(worker)
         return self._stack.enter_context(worker)
+
+    def change(self, **service: Any) -> None:
+        """Other settings of the service, for what starts from now on; None takes one out."""
+        changed = {**self._service, **service}
+        self._service = {name: value for name, value in changed.items() if value is not None}
+        for process in self.processes:
+            process.configure(json.dumps(self._settings(process.role, process.name)))
 
     @property
     def worker(self) -> Bufferproxy:
@@ -92,12 +104,18 @@ class World:
     def processes(self) -> list[Bufferproxy]:
         return [self.proxy, *(worker for worker in self.workers if worker is not self.proxy)]
 
-    def _process(self, role: str, name: str) -> Bufferproxy:
+    def _settings(self, role: str, name: str) -> dict[str, Any]:
         settings = {"log": self.logs.get(role, self.place.url), **self.place.settings, **self.settings}
         if role == "worker":
             settings["worker"] = {"id": name}
-        settings["services"] = {SERVICE: self._service, **self.beside}
-        process = Bufferproxy(role, json.dumps(settings), self.folder, name)  # JSON is YAML
+        services = {SERVICE: self._service, **self.beside}
+        known = self.known.get(name, services)
+        settings["services"] = {service: services[service] for service in known}
+        return settings
+
+    def _process(self, role: str, name: str) -> Bufferproxy:
+        config = json.dumps(self._settings(role, name))  # JSON is YAML
+        process = Bufferproxy(role, config, self.folder, name)
         process.prefix = self.prefix
         process.mutant = self.mutants.get(name, "")
         return process

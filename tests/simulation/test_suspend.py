@@ -76,7 +76,7 @@ def sends(seed: int, *, counted: bool) -> tuple[list[float], float]:
     while at < falls_asleep + STANDS_FOR + 5.0:
         at += STEP
         if at > falls_asleep and not sleeper.wakes_at:
-            leads = [machine for machine in machines if machine.replica.leader.leads]
+            leads = [machine for machine in machines if machine.replica.leader.led]
             sleeper = leads[0] if seed % 2 else random.choice(machines)
             sleeper.suspend(at, counted=counted)
         for machine in random.sample(machines, 3):
@@ -103,7 +103,7 @@ def test_a_grant_that_aged_in_the_log_gives_nothing(seed: int, slept: float) -> 
     assert report is not None
     now += random.uniform(0.0, 0.9 * TTL) + slept
     share = Share(RATE, 1, 10, report.number, 0)
-    holder.read(7, Grant(3, 1, {"auth": Terms(RATE, {"a": share}, {})}), now)
+    holder.read(7, Grant(1, {"auth": 3}, {"auth": Terms(RATE, {"a": share}, {})}), now)
     assert holder.lease("auth", now).holds(now) is (slept == 0.0)
 
 

@@ -31,7 +31,7 @@ def reported(holder: Holder, now: float, wants: dict[str, Want] = BUSY) -> Repor
 
 
 def grant(share: Share | None) -> Grant:
-    return Grant(1, 1, {"auth": Terms(10.0, {} if share is None else {"w": share})})
+    return Grant(1, {"auth": 1}, {"auth": Terms(10.0, {} if share is None else {"w": share})})
 
 
 def test_without_a_lease_nothing_is_sent() -> None:

@@ -8,7 +8,7 @@ from bufferproxy.rate.fence import SILENCE
 from bufferproxy.rate.holder import Want
 from bufferproxy.rate.leader import DEAF, TICK
 from bufferproxy.rate.ledger import ECHO, WRITE_OFF
-from bufferproxy.rate.records import Ask, Claim, Grant, Report, Said, Share
+from bufferproxy.rate.records import Ask, Claim, Grant, Report, Said, Share, Terms
 from bufferproxy.rate.replica import SPREAD, Replica
 from bufferproxy.rate.shares import Ceiling
 
@@ -46,7 +46,7 @@ def test_it_claims_when_no_leader_is_heard_and_grants_when_nothing_of_before_can
     alone = Alone()
     assert not any(isinstance(said, Claim) for said in alone.run(SILENCE))
     alone.run(WRITE_OFF - SILENCE)
-    assert alone.replica.leader.leads
+    assert alone.replica.leader.led == {"auth"}
     assert alone.share.rate == 0.0
     alone.run(0.3)
     assert alone.share[:3] == (100.0, 1, 20)
@@ -54,10 +54,10 @@ def test_it_claims_when_no_leader_is_heard_and_grants_when_nothing_of_before_can
 
 def test_one_that_has_read_for_long_takes_over_as_soon_as_tokens_of_before_are_past() -> None:
     alone = Alone()
-    alone.say(Claim("other"))
+    alone.say(Claim("other", ("auth",)))
     for _ in range(20):
         alone.now += 0.2
-        alone.say(Grant(0, 1, {}), *alone.replica.due(BUSY, alone.now))
+        alone.say(Grant(1, {"auth": 0}, {}), *alone.replica.due(BUSY, alone.now))
     heard_at = alone.now
     alone.run(SILENCE + ECHO + 0.05)
     assert alone.share.rate == 100.0
@@ -121,3 +121,32 @@ def test_a_second_worker_gets_its_part_when_the_first_has_given_it_up() -> None:
         "w": 250.0,
         "v": 250.0,
     }
+
+
+def test_it_leads_what_it_knows_and_nobody_else_leads() -> None:
+    """Of two services one has a leader: it claims the other, and says nothing of what it does not lead."""
+    alone = Alone()
+    alone.replica.leader.govern("mail", Ceiling(50.0, 1, 20), {}, alone.now)
+    alone.say(Claim("other", ("mail", "unknown")))
+    grants: list[Grant] = []
+    for number in range(40):
+        alone.say(Grant(number, {"mail": 0, "unknown": 0}, {}))
+        grants += [said for said in alone.run(0.1) if isinstance(said, Grant)]
+    assert alone.replica.leader.led == {"auth"}
+    assert all(grant.epochs.keys() == {"auth"} for grant in grants)
+    assert [said.services for said in alone.log if isinstance(said, Claim)][1:] == [("auth",)]
+
+
+def test_tokens_that_are_given_up_while_a_fresh_leader_waits_count_on_for_a_moment() -> None:
+    alone = Alone(500.0)
+    alone.say(*(Report(name, 1, -1, {"auth": Ask(1000, 3, 0)}) for name in "ab"))
+    alone.say(Claim("other", ("auth",)))
+    share = Share(240.0, 1, 5, 1)
+    alone.say(Grant(1, {"auth": 2}, {"auth": Terms(500.0, {"a": share, "b": share})}))
+    alone.now += WRITE_OFF - 0.2  # what was granted before it began to read is past when it may grant
+    alone.say(*(Report(name, 2, 3, {"auth": Ask(1000, 3, 0)}) for name in "ab"), Claim("w", ("auth",)))
+    alone.now += 0.19
+    alone.say(Report("b", 3, 3, {"auth": Ask(0, 0, 0, floor=3)}))
+    alone.now += 0.02
+    (first,) = [said for said in alone.replica.due({}, alone.now) if isinstance(said, Grant)]
+    assert first.services["auth"].shares["a"].rate <= 490.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bufferproxy.rate.fence import Fence
 from bufferproxy.rate.ledger import WRITE_OFF, Ledger
 from bufferproxy.rate.records import Ask, Claim, Grant, Release, Report, Share, Terms, Unreadable
 from bufferproxy.rate.shares import Part
@@ -14,7 +13,7 @@ def report(number: int, seen: int, *, floor: int = 0, in_flight: int = 0) -> Rep
 
 def grant(rate: float, quoted: int = 1, *, number: int = 1) -> Grant:
     shares = {"w": Share(rate, 1, 2, quoted)} if rate else {}
-    return Grant(5, number, {"auth": Terms(100.0, shares)})
+    return Grant(number, {"auth": 5}, {"auth": Terms(100.0, shares)})
 
 
 def rate(ledger: Ledger, now: float) -> float:
@@ -48,8 +47,36 @@ def test_behind_a_newer_claim_nothing_of_before_can_come_any_more() -> None:
     ledger = Ledger(0.0)
     ledger.read(10, report(1, -1), 0.0)
     ledger.promise(grant(80.0), 0.1)
-    ledger.read(11, Claim("v"), 0.2)
+    ledger.read(11, Claim("v", ("auth",)), 0.2)
     assert rate(ledger, 0.2) == 0.0
+
+
+def test_a_claim_of_one_service_leaves_what_was_promised_of_others() -> None:
+    ledger, share = Ledger(0.0), {"w": Share(80.0, 1, 2, 1)}
+    ledger.read(10, report(1, -1), 0.0)
+    both = {"auth": Terms(100.0, share), "mail": Terms(100.0, share)}
+    ledger.promise(Grant(1, {"auth": 5, "mail": 5}, both), 0.1)
+    ledger.read(11, Claim("v", ("mail",)), 0.2)
+    assert rate(ledger, 0.2) == 80.0
+    assert ledger.held("mail", 0.2) == {}
+
+
+def test_what_a_leader_of_another_version_has_granted_is_past_when_no_share_lasts_so_long() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, Unreadable("not JSON", may_lead=False), 50.0)
+    assert ledger.whole_at == WRITE_OFF
+    ledger.read(11, Unreadable("version 3"), 50.0)
+    assert ledger.whole_at == 50.0 + WRITE_OFF
+
+
+def test_a_promise_that_is_read_is_no_longer_promised_also_where_storing_has_rounded_it() -> None:
+    ledger = Ledger(0.0)
+    ledger.read(10, report(1, -1), 0.0)
+    ledger.promise(grant(100 / 3), 0.1)
+    ledger.read(11, grant(33.333333), 0.2)
+    ledger.read(12, grant(10.0, number=2), 0.3)
+    ledger.read(13, report(2, 12), 0.4)
+    assert rate(ledger, 0.4) == 10.0
 
 
 def test_what_was_given_up_is_free_also_where_a_grant_that_crossed_it_names_the_holder() -> None:
@@ -108,23 +135,3 @@ def test_of_one_that_reports_and_reads_nothing_only_what_may_count_is_kept() -> 
         ledger.read(11 + 2 * number, grant(80.0, number, number=number), now)
     assert len(ledger.workers(now)["w"].given["auth"]) == WRITE_OFF // 0.25 + 1
     assert rate(ledger, now) == 80.0
-
-
-def test_a_grant_of_an_epoch_before_the_newest_claim_does_not_count() -> None:
-    fence = Fence(0.0)
-    assert fence.admits(5, Claim("a"), 1.0)
-    assert fence.admits(6, Grant(5, 1, {}), 2.0)
-    assert fence.admits(7, Claim("b"), 3.0)
-    assert not fence.admits(8, Grant(5, 2, {}), 4.0)
-    assert fence.heard_at == 3.0
-    assert fence.admits(9, Grant(7, 1, {}), 5.0)
-
-
-def test_behind_what_cannot_be_read_nobody_leads_until_somebody_claims() -> None:
-    fence = Fence(0.0)
-    fence.admits(5, Claim("a"), 1.0)
-    fence.admits(6, Unreadable("version 2"), 2.0)
-    assert fence.leader == ""
-    assert not fence.admits(7, Grant(5, 1, {}), 3.0)
-    assert fence.admits(8, Claim("b"), 4.0)
-    assert fence.leader == "b"

@@ -16,10 +16,13 @@ from bufferproxy.policy.congestion import Settings
 from bufferproxy.policy.regime import Regime
 from bufferproxy.policy.tally import Ending, Tally
 from bufferproxy.rate.talk import Governed, Talk
+from bufferproxy.records import Entry, Partition
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from bufferproxy.log.contract import Done
 
 TOPIC = "bufferproxy.control"
 
@@ -27,9 +30,8 @@ TOPIC = "bufferproxy.control"
 class Party:
     """As a worker with much to do, that meets what the test says."""
 
-    name = "auth"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.backlog = 100
         self.meets = Ending.SERVED
         self.tally = Tally()
@@ -54,6 +56,16 @@ class Party:
             self.tally.ended(self.meets, 0.01, self.tally.sent(again=False))
 
 
+class Dumb:
+    """A log that takes nothing."""
+
+    def __init__(self, failure: AppendRefused) -> None:
+        self._failure = failure
+
+    def submit(self, _partition: Partition, _entry: Entry, done: Done) -> None:
+        done(self._failure)
+
+
 class World:
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -63,9 +75,13 @@ class World:
         await self.log.ensure([Topic(TOPIC, 1, Keep(seconds=3600))], create=True)
 
     @asynccontextmanager
-    async def replica(self, name: str, settings: Settings) -> AsyncIterator[tuple[Talk, Party]]:
-        talk, party = Talk(self.log, TOPIC, name, self.clock), Party()
-        talk.join(Governed(party, settings, 1, talk.lease("auth")))
+    async def replica(
+        self, name: str, settings: Settings, service: str = "auth", *, start: float = 0.0
+    ) -> AsyncIterator[tuple[Talk, Party]]:
+        """`start`: seconds that its process takes before it reads what others say."""
+        talk, party = Talk(self.log, TOPIC, name, self.clock), Party(service)
+        talk.join(Governed(party, settings, 1, talk.lease(service)))
+        await self.clock.advance(start)
         running = asyncio.create_task(talk.run(await talk.open()))
         try:
             yield talk, party
@@ -100,7 +116,7 @@ async def test_two_share_the_rate_and_never_have_more(world: World) -> None:
         counts = await world.sends([talk for talk, _ in replicas], 4.0)
         assert all(count > 500 for count in counts)
         assert 0.9 * 2000 <= sum(counts) <= 2000 + 1
-        assert sum(talk.replica.leader.leads for talk, _ in replicas) == 1
+        assert sum("auth" in talk.replica.leader.led for talk, _ in replicas) == 1
         assert all(party.concurrency > 0 for _, party in replicas)
 
 
@@ -165,13 +181,94 @@ async def test_the_next_leader_goes_on_with_what_was_decided(world: World) -> No
         await world.sends([first], 4.0)
         async with world.replica("b", Settings(500.0)) as (second, party):
             await world.sends([first, second], 3.0)
-            assert first.replica.leader.leads
+            assert first.replica.leader.led
             bad.meets = Ending.FAILED
             for _ in range(8):
                 bad.send(20)
                 await world.sends([first, second], 0.25)
             await first.stop()
             await world.sends([second], 6.0)
-            assert second.replica.leader.leads
+            assert second.replica.leader.led
             assert party.regime is not None
             assert party.regime.breaker is State.OPEN
+
+
+async def test_one_whose_start_takes_long_waits_for_a_leader_and_for_what_was_granted_before(
+    world: World,
+) -> None:
+    async with world.replica("a", Settings(500.0)) as (first, _):
+        await world.sends([first], 4.0)
+        async with world.replica("b", Settings(500.0), start=10.0) as (late, _):
+            assert late.replica.leader.ledger.whole_at > world.clock.now() + 2.0
+            await world.sends([first, late], 1.0)
+            assert first.replica.leader.led
+            assert not late.replica.leader.led
+
+
+async def test_each_leads_what_it_knows(world: World) -> None:
+    async with (
+        world.replica("a", Settings(100.0), "auth") as (auth, _),
+        world.replica("b", Settings(100.0), "mail") as (mail, _),
+    ):
+        await world.sends([auth, mail], 4.0)
+        assert (auth.replica.leader.led, mail.replica.leader.led) == ({"auth"}, {"mail"})
+        assert auth.lease("auth").holds(world.clock.now())
+        assert mail.lease("mail").holds(world.clock.now())
+        assert (auth.trouble("auth"), mail.trouble("mail")) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("submitted", "cause"),
+    [
+        (None, "nothing is heard there"),
+        (AppendRefused("the topic is away"), "the topic is away"),
+    ],
+)
+async def test_without_a_leader_it_says_within_5_seconds_why_it_gets_no_share(
+    world: World, monkeypatch: pytest.MonkeyPatch, submitted: AppendRefused | None, cause: str
+) -> None:
+    async with world.replica("a", Settings(500.0)) as (talk, _):
+        await world.sends([talk], 3.0)
+        assert talk.trouble("auth") == ""
+        monkeypatch.setattr(world.log, "submit", lambda *rest: submitted and rest[-1](submitted))
+        await world.sends([talk], 5.0)
+        assert TOPIC in talk.trouble("auth")
+        assert "nobody has shared out its rate for" in talk.trouble("auth")
+        assert cause in talk.trouble("auth")
+        monkeypatch.undo()
+        await world.sends([talk], 3.0)
+        assert talk.trouble("auth") == ""
+
+
+async def test_one_that_hears_a_leader_and_cannot_be_heard_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        world.replica("a", Settings(500.0)) as (leader, _),
+        world.replica("b", Settings(500.0), start=3.0) as (dumb, _),
+    ):
+        refused = AppendRefused("not allowed to write")
+        monkeypatch.setattr(dumb, "_log", Dumb(refused))
+        await world.sends([leader, dumb], 6.0)
+        assert leader.trouble("auth") == ""
+        assert "cannot ask for its share" in dumb.trouble("auth")
+        assert "not allowed to write" in dumb.trouble("auth")
+
+
+async def test_what_is_no_record_of_ours_stops_nobody(world: World) -> None:
+    async with world.replica("a", Settings(500.0)) as (talk, _):
+        await world.sends([talk], 3.0)
+        sent = 0
+        for _ in range(20):
+            await world.log.append(Partition(TOPIC, 0), Entry(None, b"hello", ()))
+            sent += (await world.sends([talk], 0.1))[0]
+        assert sent >= 0.9 * 1000
+
+
+async def test_what_nobody_understands_is_named_when_nobody_leads(world: World) -> None:
+    async with world.replica("a", Settings(500.0)) as (talk, _):
+        await world.sends([talk], 3.0)
+        for _ in range(60):
+            await world.log.append(Partition(TOPIC, 0), Entry(None, b'{"version":99,"claim":"w"}', ()))
+            await world.sends([talk], 0.1)
+        assert "not understood: version 99" in talk.trouble("auth")
