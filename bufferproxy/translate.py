@@ -33,7 +33,7 @@ def partitions(settings: Settings) -> int:
 def topics(settings: Settings) -> list[Topic]:
     """All that the services need, and on Kafka what their workers need of each other."""
     shared = [] if isinstance(settings.log, SqliteLog) else [control(settings)]
-    return shared + [
+    return [*shared, state(settings)] + [
         topic
         for name, service in settings.services.items()
         for topic in topics_of(
@@ -58,6 +58,18 @@ def headroom(settings: Settings) -> int:
 def control(settings: Settings) -> Topic:
     """Where replicas share the rates out; small records, of which only the last seconds matter."""
     return Topic(f"{settings.kafka.prefix}.control", 1, Keep(seconds=3600.0), 1 << 20)
+
+
+def state(settings: Settings) -> Topic:
+    """What all replicas have to know for longer, the newest of each key."""
+    return Topic(f"{settings.kafka.prefix}.state", 1, Keep(compact=True), 1 << 20)
+
+
+def layout(service: Service) -> tuple[str, str]:
+    """Its order, and its key as one text that is the same for the same key."""
+    key = service.key
+    source = "" if key is None else str(key).lower() if key.kind == "header" else str(key)
+    return service.order, source
 
 
 def congestion(service: Service) -> Congestion:

@@ -44,6 +44,7 @@ from bufferproxy.http1.forwarding import pseudonym
 from bufferproxy.http1.listener import Listener, Tls
 from bufferproxy.http1.problems import Problem
 from bufferproxy.log.contract import Log, LogTail
+from bufferproxy.log.layout import Layouts
 from bufferproxy.log.observed import ObservedLog
 from bufferproxy.log.open import open_log
 from bufferproxy.log.queues import check_queues
@@ -210,6 +211,8 @@ class Replica:
         talk = None if isinstance(self.settings.log, SqliteLog) or not self.drains else self._talk(log)
         names = [translate.names(self.settings, name) for name in self.settings.services]
         await self._insist(partial(check_queues, names, log))
+        layouts = self._layouts(log)
+        await self._insist(layouts.read)
         surveyor = Surveyor(log, self.clock)
         ahead = ReadAhead(self.settings.memory)
         for name in self.settings.services:
@@ -219,6 +222,10 @@ class Replica:
             self.metrics.register(name, stand.gauges)
             self.snapshots.register(name, stand.standing, stand.gauges)
         await self._insist(surveyor.look)
+        for stand in self.stands:
+            layout = translate.layout(self.settings.services[stand.name])
+            layouts.judge(stand.name, stand.survey.names, *layout, stand.survey.measured().open)
+        await self._insist(layouts.store)
         self._count_ends()
         self._spawn(surveyor.run(), stack)
         for stand in self.stands:
@@ -370,6 +377,16 @@ class Replica:
     def _talk(self, log: Log) -> Talk:
         life = f"{self.settings.worker.id}/{self.clock.nonce().hex()}"
         return Talk(log, translate.control(self.settings).name, life, self.clock)
+
+    def _layouts(self, log: Log) -> Layouts:
+        sets = not isinstance(self.settings.log, SqliteLog)
+        sets = sets and self.loaded.origin("kafka.partitions").kind != "default"
+        return Layouts(
+            log,
+            translate.state(self.settings).name,
+            partitions=self.settings.kafka.partitions if sets else None,
+            accepts=self.accepts,
+        )
 
     def _flying(self, id_: str) -> bool:
         return any(stand.worker is not None and stand.worker.flies(id_) for stand in self.stands)

@@ -34,7 +34,9 @@ class Kafka(Block):
         3, "Copies of each record, for topics made by us. min.insync.replicas follows from it."
     )
     partitions: Annotated[int, whole(1, 65_535)] = fixed(
-        12, "Partitions of each service's requests: the most workers that can share it."
+        12,
+        "Partitions of each service's requests: the most workers that can share it. Fixed once topics exist: "
+        "a start where they have another number refuses.",
     )
     create_topics: Switch = fixed(
         default=True, why="Make missing topics at start. false: exit 1, naming `topics create`."

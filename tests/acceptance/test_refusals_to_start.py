@@ -7,10 +7,12 @@ import json
 import sqlite3
 import subprocess
 import sys
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bufferproxy.testing.load import Load, Sent
 from bufferproxy.testing.ports import free_port
 
 if TYPE_CHECKING:
@@ -104,3 +106,79 @@ def test_a_proxy_without_kafka(tmp_path: Path) -> None:
     code, said = _refusal(tmp_path, "proxy", {"log": "sqlite:x.db"})
     assert code == 3
     assert "kafka" in said.lower()
+
+
+SERVICE = {"to": "http://127.0.0.1:9", "order": "key", "key": "header:X-User-Id"}
+
+
+async def with_backlog(world: World) -> None:
+    """A service that cannot be reached, three requests that wait for it, and nobody who runs."""
+    await asyncio.to_thread(world.start, order="key", key="header:X-User-Id")
+    world.recorder.down()
+    async with Load(world.proxy.url, connections=1) as load:
+        told = await load.send(Sent(b"/%d" % n, headers=((b"X-User-Id", b"%d" % n),)) for n in range(3))
+    assert all(one.accepted for one in told)
+    for process in world.processes:
+        process.terminate()
+
+
+@pytest.mark.timeout(300)
+async def test_requests_that_were_accepted_under_another_order(world: World) -> None:
+    await with_backlog(world)
+    roles = cycle(("proxy", "worker") if world.place.kafka else ("run",))
+    for changed, words in (
+        ({"order": "none"}, ("`order: key`", "`order: none`")),
+        ({"key": "path:1"}, ("`key: header:x-user-id`", "`key: path:1`")),
+        ({"key": None}, ("`key: header:x-user-id`", "no `key`")),
+    ):
+        (name,) = changed
+        code, told = await asyncio.to_thread(_refusal, world.folder, next(roles), settings_of(world, changed))
+        assert code == 1
+        assert f"services.orders.{name}: 3 requests wait" in told
+        assert all(word in told for word in (*words, "drain first"))
+
+
+@pytest.mark.timeout(300)
+async def test_requests_that_lie_in_another_number_of_partitions(kafka_world: World) -> None:
+    world = kafka_world
+    await with_backlog(world)
+    for role, count in (("proxy", 8), ("worker", 2)):
+        kafka = {**world.place.settings["kafka"], "partitions": count}
+        code, told = await asyncio.to_thread(
+            _refusal, world.folder, role, {**settings_of(world, {}), "kafka": kafka}
+        )
+        assert code == 1
+        assert f"kafka.partitions: {count} is set" in told
+        assert "requests has 4, where 3 requests of orders wait: set 4 again, and drain first" in told
+
+
+async def test_when_nothing_waits_another_order_is_taken_and_is_what_the_next_start_compares_with(
+    sqlite_world: World,
+) -> None:
+    world = sqlite_world
+    await with_backlog(world)
+    await asyncio.to_thread(drain, world)
+    world.recorder.down()
+    world.change(order="none")
+    await asyncio.to_thread(world.proxy.start)
+    async with Load(world.proxy.url, connections=1) as load:
+        assert all(one.accepted for one in await load.send([Sent(b"/again")]))
+    world.proxy.terminate()
+    code, told = await asyncio.to_thread(_refusal, world.folder, "run", settings_of(world, {}))
+    assert code == 1
+    assert "1 requests wait that were accepted with `order: none`" in told
+
+
+def settings_of(world: World, changed: dict[str, Any]) -> dict[str, Any]:
+    service = {name: value for name, value in {**SERVICE, **changed}.items() if value is not None}
+    return {"log": world.place.url, **world.place.settings, "services": {"orders": service}}
+
+
+def drain(world: World) -> None:
+    world.recorder.up()
+    for process in world.processes:
+        process.start()
+    world.recorder.await_count(3)
+    world.await_settled()
+    for process in world.processes:
+        process.terminate()
