@@ -18,6 +18,7 @@ from bufferproxy.config.addresses import SqliteLog
 from bufferproxy.config.settings import Settings
 from bufferproxy.dead import FrontDoor
 from bufferproxy.deliver.service import Service
+from bufferproxy.deliver.upstream import Upstream
 from bufferproxy.drain.governor import Governor
 from bufferproxy.drain.pacer import Pacer
 from bufferproxy.drain.party import Party
@@ -26,12 +27,11 @@ from bufferproxy.drain.repeats import Repeats
 from bufferproxy.drain.worker import Worker
 from bufferproxy.http1.client import Deadlines
 from bufferproxy.http1.dial import client_tls
-from bufferproxy.http1.pool import Pool
 from bufferproxy.http1.reply import ReplyLimits
 from bufferproxy.http1.target import parse_target
 from bufferproxy.log.contract import Log, LogReader
 from bufferproxy.log.survey import Measured, Survey
-from bufferproxy.observe.events import Events
+from bufferproxy.observe.events import Emit, Events
 from bufferproxy.observe.gauges import GaugeReading
 from bufferproxy.observe.snapshot import Resting, Standing
 from bufferproxy.policy.breaker import State
@@ -107,8 +107,8 @@ class Stand:
 
     async def start_draining(self, log: Log) -> Coroutine[Any, Any, None]:
         """What drains, to be run as a task."""
-        self._deliverer = deliverer = _deliverer(self._settings, self.name, self._clock)
         emit = self._events.emit
+        self._deliverer = deliverer = _deliverer(self._settings, self.name, self._clock, emit)
         settler = Settler(self.name, self._names, log, self._clock, emit)
         self.worker = worker = Worker(
             self._plan, deliverer, self.pacer, settler, self._clock, emit, self._ahead
@@ -253,27 +253,26 @@ def outlook(rest: float, regime: Regime, ramp: float) -> Outlook:
     return Outlook(still, share, (1 - START) / ramp if ramp else 0.0)
 
 
-def _deliverer(settings: Settings, name: str, clock: Clock) -> Service:
+def _deliverer(settings: Settings, name: str, clock: Clock, emit: Emit) -> Service:
     service = settings.services[name]
     files = service.tls
     # A context costs 50 ms and 300 KiB: the system's authorities are read into it.
     secured = any(url.startswith("https:") for url in service.to)
     tls = client_tls(_path(files.ca_file), _path(files.cert_file), _path(files.key_file)) if secured else None
     limits = ReplyLimits(body=service.results.body)
-    pools = [
-        Pool(
-            parse_target(url),
-            clock=clock,
-            idle=translate.concurrency(service),
-            connect=min(5.0, service.timeout),
-            limits=limits,
-            tls=tls,
-        )
-        for url in service.to
-    ]
+    upstream = Upstream(
+        [parse_target(url) for url in service.to],
+        clock=clock,
+        idle=translate.concurrency(service),
+        connect=min(5.0, service.timeout),
+        limits=limits,
+        tls=tls,
+        service=name,
+        emit=emit,
+    )
     timeout = service.timeout
     deadlines = Deadlines(send=timeout, first_byte=timeout, whole=timeout)
-    return Service(pools, deadlines=deadlines, clock=clock, preserve_host=service.preserve_host)
+    return Service(upstream, deadlines=deadlines, clock=clock, preserve_host=service.preserve_host)
 
 
 def _path(file: str | None) -> Path | None:

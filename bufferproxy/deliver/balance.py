@@ -1,40 +1,138 @@
-"""Which of several targets comes next. Pure: `now` is an argument."""
+"""Whose turn it is, and who is left out. Pure: `now` is an argument.
+
+A service has one or several URLs, and each has the addresses of its name. URLs take turns, and within each
+its addresses do, request by request. An address that cannot be connected to is left out for a while; then one
+trial shows whether it takes turns again.
+"""
 
 from __future__ import annotations
 
-RESTS = 5.0
-"""Seconds for which a target that could not be connected to is passed over, as long as others work."""
+import math
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+FIRST_LEFT_OUT_SECONDS = 1.0
+"""After the first failed connect; twice as long after each further one in a row."""
+
+LONGEST_LEFT_OUT_SECONDS = 30.0
+
+M = TypeVar("M", bound=Hashable)
 
 
-class Balance:
-    """Round robin over `count` targets, told which ones fail to connect."""
+class _LeftOut:
+    """`trial_at`: when it is to be tried again; inf while somebody does."""
 
-    __slots__ = ("_next", "_rests_until")
+    __slots__ = ("failures", "trial_at")
 
-    def __init__(self, count: int) -> None:
-        self._next = 0
-        self._rests_until = [0.0] * count
+    def __init__(self) -> None:
+        self.failures = 0
+        self.trial_at = math.inf
 
-    def order(self, now: float) -> list[int]:
-        """Whom to try, one after the other. Those at rest are left out, except when all are: then each may
-        be tried. A target whose rest is over is tried by one caller, the rest go on without it."""
-        count = len(self._rests_until)
-        start = self._next
-        self._next = (start + 1) % count
-        turn = [*range(start, count), *range(start)]
-        awake = [index for index in turn if self._rests_until[index] <= now]
-        if not awake:
-            return turn
-        if self._rests_until[awake[0]] > 0 and len(awake) > 1:
-            self._rests_until[awake[0]] = now + RESTS  # until this caller tells how it went
-        return awake
 
-    def worked(self, index: int) -> None:
-        self._rests_until[index] = 0.0
+class RoundRobin(Generic[M]):
+    """Members of `groups` groups, numbered from 0. A group all of whose members are left out has no turn."""
 
-    def failed(self, index: int, now: float) -> None:
-        self._rests_until[index] = now + RESTS
+    __slots__ = ("_group_of", "_groups", "_left_out", "_turn")
+
+    def __init__(self, groups: int) -> None:
+        self._groups: list[deque[M]] = [deque() for _ in range(groups)]
+        self._turn: deque[deque[M]] = deque()  # those with members in rotation; the next one on the left
+        self._group_of: dict[M, int] = {}
+        self._left_out: dict[M, _LeftOut] = {}
+
+    # --- turns ---
+
+    def first(self) -> M | None:
+        """Whose turn it is; None when nobody is in rotation. It stays so until `advance`."""
+        return self._turn[0][0] if self._turn else None
+
+    def advance(self) -> None:
+        """`first` had its turn."""
+        turn = self._turn
+        turn[0].rotate(-1)
+        turn.rotate(-1)
+
+    def order(self) -> list[M]:
+        """Whom to try, one after the other, for one turn. Those left out are not among them, except when all
+        are: then each may be tried."""
+        if not self._turn:
+            return sorted(self._left_out, key=lambda member: self._left_out[member].trial_at)
+        rows = [list(group) for group in self._turn]
+        self.advance()
+        return [row[place] for place in range(max(map(len, rows))) for row in rows if place < len(row)]
+
+    # --- who takes part ---
+
+    def add(self, group: int, member: M) -> None:
+        self._group_of[member] = group
+        self._enter(member)
+
+    def remove(self, member: M) -> None:
+        """It takes part no more."""
+        self._leave(member)
+        self._left_out.pop(member, None)
+        del self._group_of[member]
+
+    # --- what connecting showed ---
+
+    def worked(self, member: M) -> bool:
+        """A connect worked. True: it was left out, and takes turns again."""
+        if self._left_out.pop(member, None) is None:
+            return False
+        self._enter(member)
+        return True
+
+    def failed(self, member: M, now: float) -> bool:
+        """A connect failed. True: it took turns, and is left out now."""
+        if member not in self._group_of:
+            return False  # removed while somebody connected to it
+        out = self._left_out.get(member)
+        if out is None:
+            out = self._leave_out(member)
+        elif now < out.trial_at < math.inf:
+            return False  # several failed in the same moment: one step of backoff
+        out.failures += 1
+        seconds = FIRST_LEFT_OUT_SECONDS * 2.0 ** min(out.failures - 1, 30)
+        out.trial_at = now + min(seconds, LONGEST_LEFT_OUT_SECONDS)
+        return out.failures == 1
+
+    def doubt(self, member: M) -> None:
+        """A connect takes long: it is left out until `worked` or `failed` tells how that went."""
+        if member in self._group_of and member not in self._left_out:
+            self._leave_out(member)
+
+    def trials(self, now: float) -> list[M]:
+        """Those whose time is over. `worked` or `failed` must follow for each; until then they are not named
+        again."""
+        due = [member for member, out in self._left_out.items() if out.trial_at <= now]
+        for member in due:
+            self._left_out[member].trial_at = math.inf
+        return due
+
+    def _leave_out(self, member: M) -> _LeftOut:
+        self._leave(member)
+        out = self._left_out[member] = _LeftOut()
+        return out
+
+    def _enter(self, member: M) -> None:
+        if member in self._group_of:
+            group = self._groups[self._group_of[member]]
+            group.append(member)
+            if len(group) == 1:
+                self._turn.append(group)
+
+    def _leave(self, member: M) -> None:
+        group = self._groups[self._group_of[member]]
+        if member in group:
+            group.remove(member)
+            if not group:
+                # By identity: two empty deques are equal, and so are two that hold the same.
+                self._turn = deque(one for one in self._turn if one is not group)
+
+    def __len__(self) -> int:
+        """Members, those left out too."""
+        return len(self._group_of)
 
     def __repr__(self) -> str:
-        resting = sum(until > 0 for until in self._rests_until)
-        return f"<Balance targets={len(self._rests_until)} resting={resting}>"
+        return f"<RoundRobin members={len(self._group_of)} left_out={len(self._left_out)}>"

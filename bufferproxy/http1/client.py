@@ -8,6 +8,7 @@ says how far it had come, since that decides whether sending again is safe.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from bufferproxy.http1.reader import Malformed, ReplyReader
@@ -16,6 +17,7 @@ from bufferproxy.http1.turns import Turns
 
 if TYPE_CHECKING:
     from bufferproxy.clock import Clock
+    from bufferproxy.http1.pool import Pool
     from bufferproxy.http1.reply import ReplyLimits
     from bufferproxy.http1.target import Target
 
@@ -46,6 +48,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_phase",
         "_reader",
+        "_retires_at",
         "_sent_at",
         "_started_at",
         "_timer",
@@ -54,8 +57,10 @@ class Connection(asyncio.Protocol):
         "_turns",
         "_waiter",
         "_why",
+        "authority",
         "exchanges",
         "lost",
+        "pool",
         "target",
     )
 
@@ -64,9 +69,12 @@ class Connection(asyncio.Protocol):
         the loop than one."""
         self._loop = asyncio.get_running_loop()
         self.target = target
+        self.authority = target.authority
         self.lost: asyncio.Future[None] = self._loop.create_future()
         """Done when the socket is closed."""
         self.exchanges = 0
+        self.pool: Pool | None = None
+        """Which keeps it; None where `dial` was called by somebody else."""
         self._clock = clock
         self._reader = ReplyReader(limits)
         self._turns = Turns() if turns is None else turns
@@ -76,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._least = min(self._deadlines)
         self._phase = Phase.CONNECT
         self._started_at = self._sent_at = self._fresh_until = 0.0
+        self._retires_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._why = "not connected"
@@ -130,6 +139,12 @@ class Connection(asyncio.Protocol):
         if self._timer is None or self._timer_at > self._started_at + self._least:
             self._watch(self._started_at)
         return waiter
+
+    def retire(self, at: float) -> None:
+        """Begin no exchange from `at` on, by the clock's `now`. One that is under way then goes on to its
+        end."""
+        self._retires_at = at
+        self._fresh_until = min(self._fresh_until, at)
 
     def close(self) -> None:
         """Close when nothing is under way; what is, fails as `closed`."""
@@ -247,8 +262,9 @@ class Connection(asyncio.Protocol):
         keep = IDLE
         if self._reader.keep_alive is not None:
             keep = min(IDLE, self._reader.keep_alive - 1.0)
-        if reusable and keep > 0:
-            self._fresh_until = self._clock.now() + keep
+        now = self._clock.now()
+        if reusable and keep > 0 and now < self._retires_at:
+            self._fresh_until = min(now + keep, self._retires_at)
         elif self._transport is not None:
             self._why = "the last exchange ended it"
             if in_order:

@@ -71,6 +71,24 @@ class Rested(NamedTuple):
     detail: str
 
 
+class AddressTurned(NamedTuple):
+    """One of several addresses cannot be connected to and is left out, or takes turns again (`reachable`)."""
+
+    service: str
+    address: str
+    reachable: bool
+    detail: str
+
+
+class LookUpFailed(NamedTuple):
+    """A host's addresses were asked for in vain. `kept`: those of an earlier answer stay in use."""
+
+    service: str
+    host: str
+    detail: str
+    kept: bool
+
+
 class BreakerTurned(NamedTuple):
     """`state`: closed, open, half-open. `seconds`: until the next probe, while it is open; `shadow`: it holds
     nobody back."""
@@ -151,6 +169,7 @@ class HealthChanged(NamedTuple):
 
 Event = (
     Accepted
+    | AddressTurned
     | Refused
     | Attempted
     | Finished
@@ -162,6 +181,7 @@ Event = (
     | Held
     | LogOperated
     | LogAppended
+    | LookUpFailed
     | LeasesChanged
     | Quarantined
     | Unsettled

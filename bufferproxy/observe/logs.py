@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import structlog
 
 from bufferproxy.observe.events import (
+    AddressTurned,
     BreakerTurned,
     DeadLettered,
     Events,
     HealthChanged,
     LeasesChanged,
     LogOperated,
+    LookUpFailed,
     LoopLagged,
     Quarantined,
     Reloaded,
@@ -125,6 +127,8 @@ class LogLines:
 
     def subscribe(self, events: Events) -> None:
         events.subscribe(Rested, self._on_rested)
+        events.subscribe(AddressTurned, self._on_address_turned)
+        events.subscribe(LookUpFailed, self._on_look_up_failed)
         events.subscribe(BreakerTurned, self._on_breaker_turned)
         events.subscribe(DeadLettered, self._on_dead_lettered)
         events.subscribe(LeasesChanged, self._on_leases_changed)
@@ -144,6 +148,26 @@ class LogLines:
             service=event.service,
             reason=event.reason,
             seconds=round(event.seconds, 3),
+            detail=event.detail,
+        )
+
+    def _on_address_turned(self, event: AddressTurned) -> None:
+        self._line(
+            self._logger.info if event.reachable else self._logger.warning,
+            (event.service, event.address, event.reachable),
+            "address takes turns again" if event.reachable else "address left out: no connection",
+            service=event.service,
+            address=event.address,
+            detail=event.detail,
+        )
+
+    def _on_look_up_failed(self, event: LookUpFailed) -> None:
+        self._line(
+            self._logger.warning,
+            (event.service, event.host),
+            "host not resolved, its last addresses stay in use" if event.kept else "host has no address",
+            service=event.service,
+            host=event.host,
             detail=event.detail,
         )
 

@@ -280,10 +280,14 @@ class RawService:
         hearing: Hearing = hear_requests,
         tls: ssl.SSLContext | None = None,
         receive_buffer: int | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
+        """`host`: where it listens; all of 127.0.0.0/8 are addresses of their own. `port`: 0 for a free one."""
         self.requests: list[Received] = []
         self.connections = 0
-        self.port = 0
+        self.host = host
+        self.port = port
         self._behaviours = list(behaviours) or [replying()]
         self._hearing = hearing
         self._tls = tls
@@ -294,7 +298,7 @@ class RawService:
 
     @property
     def url(self) -> str:
-        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{self.host}:{self.port}"
 
     async def arrived(self, count: int) -> list[Received]:
         """Returns when that many requests have been received whole."""
@@ -346,7 +350,7 @@ class RawService:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        listener.bind(("127.0.0.1", self.port))
+        listener.bind((self.host, self.port))
         self._server = await asyncio.start_server(self._accept, sock=listener, ssl=self._tls, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -362,4 +366,4 @@ class RawService:
         await asyncio.gather(*self._peers, return_exceptions=True)
 
     def __repr__(self) -> str:
-        return f"<RawService port={self.port} requests={len(self.requests)} connections={self.connections}>"
+        return f"<RawService {self.host} port={self.port} requests={len(self.requests)} connections={self.connections}>"

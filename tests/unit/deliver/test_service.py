@@ -10,8 +10,8 @@ from bufferproxy.clock import SystemClock
 from bufferproxy.deliver.contract import Deliverer
 from bufferproxy.deliver.outcome import Answered, ConnectFailed, Interrupted, NotSent, TimedOut, outcome_of
 from bufferproxy.deliver.service import Service
+from bufferproxy.deliver.upstream import Upstream
 from bufferproxy.http1.client import Connection, Deadlines
-from bufferproxy.http1.pool import Pool
 from bufferproxy.http1.reply import Failure, Phase
 from bufferproxy.http1.target import parse_target
 from bufferproxy.records import Partition, Position, Request
@@ -29,8 +29,9 @@ def service_of(
     *urls: str, deadlines: Deadlines | None = None, preserve_host: bool = True, connect: float = 5.0
 ) -> Service:
     clock = SystemClock()
-    pools = [Pool(parse_target(url), clock=clock, idle=4, connect=connect) for url in urls]
-    return Service(pools, deadlines=deadlines or Deadlines(), clock=clock, preserve_host=preserve_host)
+    targets = [parse_target(url) for url in urls]
+    upstream = Upstream(targets, clock=clock, idle=4, connect=connect)
+    return Service(upstream, deadlines=deadlines or Deadlines(), clock=clock, preserve_host=preserve_host)
 
 
 async def connection_to(deliverer: Deliverer) -> Connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -211,90 +211,6 @@ async def test_a_silent_host_times_out() -> None:
         await pool.close()
 
 
-async def test_a_silent_address_leaves_time_for_the_next_one() -> None:
-    async def both(_host: str, _port: int) -> Sequence[str]:
-        return ["127.0.0.9", "127.0.0.1"]
-
-    async with RawService() as service:
-        with silent_host("127.0.0.9", service.port):
-            target = parse_target(f"http://auth.example:{service.port}")
-            pool = Pool(target, clock=SystemClock(), idle=1, connect=0.4, resolve=both)
-            await use(pool)
-            await pool.close()
-
-
-async def test_a_resolver_that_hangs_times_out() -> None:
-    async def hang(_host: str, _port: int) -> Sequence[str]:
-        return await asyncio.get_running_loop().create_future()
-
-    pool = Pool(parse_target("http://a"), clock=SystemClock(), idle=1, connect=0.02, resolve=hang)
-    failure = await pool.acquire()
-    assert isinstance(failure, Failure)
-    assert (failure.phase, failure.kind) == (Phase.CONNECT, Kind.TIMEOUT)
-    await pool.close()
-
-
-async def test_a_name_is_looked_up_once_for_all_who_ask_in_the_meantime() -> None:
-    answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
-    asked: list[str] = []
-
-    async def resolve(host: str, _port: int) -> Sequence[str]:
-        asked.append(host)
-        return await answer
-
-    async with RawService() as service:
-        target = parse_target(f"http://auth.example:{service.port}")
-        pool = Pool(target, clock=SystemClock(), idle=3, resolve=resolve)
-        acquiring = [asyncio.ensure_future(pool.acquire()) for _ in range(4)]
-        await asyncio.sleep(0)
-        acquiring[0].cancel()  # who leaves takes nobody along
-        await asyncio.wait(acquiring[:1])
-        answer.set_result(["127.0.0.1"])
-        made = await asyncio.gather(*acquiring[1:])
-        assert all(isinstance(connection, Connection) for connection in made)
-        assert asked == ["auth.example"]
-        await take(pool)
-        assert len(asked) == 2, "nothing is kept: a name may move"
-        await pool.close()
-
-
-async def test_closing_ends_a_look_up_that_hangs() -> None:
-    async def hang(_host: str, _port: int) -> Sequence[str]:
-        return await asyncio.get_running_loop().create_future()
-
-    pool = Pool(parse_target("http://a"), clock=SystemClock(), idle=1, connect=0.01, resolve=hang)
-    assert isinstance(await pool.acquire(), Failure)
-    await pool.close()
-    assert not pool._resolve._under_way
-
-
-async def test_what_the_resolver_says_is_what_is_connected_to() -> None:
-    asked: list[tuple[str, int]] = []
-
-    async def pinned(host: str, port: int) -> Sequence[str]:
-        asked.append((host, port))
-        return ["127.0.0.9", "127.0.0.1"]  # the raw service listens on the second one only
-
-    async with RawService() as service:
-        target = parse_target(f"http://hooks.example:{service.port}")
-        pool = Pool(target, clock=SystemClock(), idle=1, resolve=pinned)
-        await use(pool)
-        assert asked == [("hooks.example", service.port)]
-        await pool.close()
-
-
-async def test_a_resolver_may_refuse() -> None:
-    async def refuse(host: str, _port: int) -> Sequence[str]:
-        raise OSError(f"{host} is a private address")
-
-    pool = Pool(parse_target("http://a"), clock=SystemClock(), idle=1, resolve=refuse)
-    failure = await pool.acquire()
-    assert isinstance(failure, Failure)
-    assert failure.kind is Kind.UNRESOLVED
-    assert "private" in failure.detail
-    await pool.close()
-
-
 async def test_a_service_that_resets_before_the_request_leaves_it_unsent() -> None:
     async with RawService(hearing=raw.reset_at_once) as service:
         pool = pool_of(service)
@@ -304,6 +220,69 @@ async def test_a_service_that_resets_before_the_request_leaves_it_unsent() -> No
         assert isinstance(failure, Failure)
         assert (failure.phase, failure.sent) == (Phase.SEND, False)
         pool.release(connection)
+        await pool.close()
+
+
+async def test_an_address_is_connected_to_in_place_of_the_name() -> None:
+    async with RawService() as service:
+        target = parse_target(f"http://auth.invalid:{service.port}")
+        pool = Pool(target, clock=SystemClock(), idle=1, address="127.0.0.1")
+        await use(pool)
+        assert service.connections == 1
+        await pool.close()
+
+
+async def test_a_connection_begins_no_exchange_when_its_age_is_reached_and_ends_the_one_under_way() -> None:
+    clock, go = MovableClock(), asyncio.Event()
+    async with RawService(raw.replying(), raw.when(go)) as service:
+        pool = pool_of(service, clock=clock)
+        old = await pool.dial(retires_at=clock.now() + 2.0)
+        assert isinstance(old, Connection)
+        await old.exchange(GET, b"", head_request=False, deadlines=Deadlines())
+        pool.release(old)
+        assert pool.idle() is old
+        answer = old.exchange(GET, b"", head_request=False, deadlines=Deadlines())
+        await service.arrived(2)
+        clock.ahead += 2.0
+        go.set()
+        assert isinstance(await answer, Reply)
+        pool.release(old)
+        assert pool.idle() is None
+        await old.lost
+        await pool.close()
+
+
+async def test_an_idle_connection_that_reaches_its_age_is_not_used_again() -> None:
+    clock = MovableClock()
+    async with RawService() as service:
+        pool = pool_of(service, clock=clock)
+        old = await pool.dial(retires_at=clock.now() + 2.0)
+        assert isinstance(old, Connection)
+        pool.release(old)
+        clock.ahead += 2.0
+        assert await take(pool) is not old
+        await old.lost
+        await pool.close()
+
+
+async def test_a_retired_pool_ends_what_is_under_way_and_begins_nothing() -> None:
+    go = asyncio.Event()
+    async with RawService(raw.when(go)) as service:
+        pool = pool_of(service)
+        idle, held, busy = await take(pool), await take(pool), await take(pool)
+        pool.release(idle)
+        answer = busy.exchange(GET, b"", head_request=False, deadlines=Deadlines())
+        await service.arrived(1)
+        pool.retire()
+        assert not held.ready
+        await idle.lost
+        assert isinstance(await pool.acquire(), Failure)
+        go.set()
+        assert isinstance(await answer, Reply)
+        for connection in (held, busy):
+            pool.release(connection)
+            await connection.lost
+        assert pool.empty
         await pool.close()
 
 
