@@ -77,14 +77,15 @@ class RoundRobin(Generic[M]):
     # --- what connecting showed ---
 
     def worked(self, member: M) -> bool:
-        """A connect worked. True: it was left out, and takes turns again."""
-        if self._left_out.pop(member, None) is None:
+        """A connect worked. True: it had failed, and takes turns again."""
+        out = self._left_out.pop(member, None)
+        if out is None:
             return False
         self._enter(member)
-        return True
+        return out.failures > 0
 
     def failed(self, member: M, now: float) -> bool:
-        """A connect failed. True: it took turns, and is left out now."""
+        """A connect failed. True: the one before had worked."""
         if member not in self._group_of:
             return False  # removed while somebody connected to it
         out = self._left_out.get(member)

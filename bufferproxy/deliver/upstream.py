@@ -82,7 +82,7 @@ class Upstream:
         self._turns: RoundRobin[Pool] = RoundRobin(len(targets))
         self._gone: list[Pool] = []
         """Of addresses that their names do not have any more, until the last exchange there is over."""
-        self._dials: set[Dial] = set()
+        self._dials: dict[Dial, Pool] = {}
         self._closed = False
         for resolved in self._resolved:
             self._follow(resolved)
@@ -100,12 +100,22 @@ class Upstream:
     async def acquire(self) -> Connection | Failure:
         """One to the address whose turn it is; to the next one when it cannot be reached, or not soon."""
         ends_at = self._clock.now() + self._connect
-        await self._look_up(ends_at)
-        if self._closed:
-            return _SHUTTING_DOWN
-        self.tend()
-        pools = self._turns.order()
-        return await self._first_of(pools, ends_at) if pools else self._unresolved()
+        while True:
+            await self._look_up(ends_at)
+            if self._closed:
+                return _SHUTTING_DOWN
+            self.tend()
+            pools = self._turns.order()
+            if not pools:
+                return self._unresolved()
+            found = await self._first_of(pools, ends_at)
+            if not any(pool.retired for pool in pools):
+                return found
+            # The name has moved meanwhile, and this may be about where it was.
+            if isinstance(found, Connection):
+                if found.pool is not None and not found.pool.retired:
+                    return found
+                self.release(found)
 
     def release(self, connection: Connection) -> None:
         """Give back what `idle` or `acquire` gave, at any time. An exchange still under way is cut off."""
@@ -174,6 +184,8 @@ class Upstream:
             self._turns.remove(pool)
             pool.retire()
             self._gone.append(pool)
+            for dial in [dial for dial, its in self._dials.items() if its is pool]:
+                dial.cancel()
         for address in resolved.name.addresses:
             if address not in resolved.pools:
                 pool = resolved.pools[address] = self._pool(resolved.target, address)
@@ -231,8 +243,8 @@ class Upstream:
     def _dial(self, pool: Pool, within: float) -> Dial:
         """A connect that goes on whoever waits for it."""
         dial = asyncio.ensure_future(self._connect_to(pool, max(within, 0.0)))
-        self._dials.add(dial)
-        dial.add_done_callback(self._dials.discard)
+        self._dials[dial] = pool
+        dial.add_done_callback(self._dials.pop)
         return dial
 
     async def _connect_to(self, pool: Pool, within: float) -> Connection | Failure:

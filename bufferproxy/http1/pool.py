@@ -61,6 +61,11 @@ class Pool:
         self._closed = False
 
     @property
+    def retired(self) -> bool:
+        """Or closed: it begins nothing any more."""
+        return self._closed
+
+    @property
     def empty(self) -> bool:
         """No connection is open."""
         return not self._all

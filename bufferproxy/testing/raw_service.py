@@ -12,7 +12,8 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from bufferproxy.clock import SystemClock
@@ -283,7 +284,7 @@ class RawService:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        """`host`: where it listens; all of 127.0.0.0/8 are addresses of their own. `port`: 0 for a free one."""
+        """`host`: where it listens; each of 127.0.0.0/8 is an address of its own. `port`: 0: a free one."""
         self.requests: list[Received] = []
         self.connections = 0
         self.host = host
@@ -366,4 +367,19 @@ class RawService:
         await asyncio.gather(*self._peers, return_exceptions=True)
 
     def __repr__(self) -> str:
-        return f"<RawService {self.host} port={self.port} requests={len(self.requests)} connections={self.connections}>"
+        counts = f"requests={len(self.requests)} connections={self.connections}"
+        return f"<RawService {self.host} port={self.port} {counts}>"
+
+
+@contextmanager
+def silent_host(address: str, port: int = 0) -> Iterator[int]:
+    """A port that answers no handshake: its backlog is full and nobody empties it."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)  # noqa: FBT003
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]

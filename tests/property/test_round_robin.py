@@ -27,6 +27,7 @@ def walked(
     """The turns, all members, and those in rotation."""
     turns: RoundRobin[tuple[int, int]] = RoundRobin(3)
     members: set[tuple[int, int]] = set()
+    failed: set[tuple[int, int]] = set()
     rotating: set[tuple[int, int]] = set()
     for now, (what, group, number) in enumerate(taken):
         member = (group, number)
@@ -38,15 +39,18 @@ def walked(
             case "remove" if member in members:
                 turns.remove(member)
                 members.discard(member)
+                failed.discard(member)
                 rotating.discard(member)
             case "failed":
-                assert turns.failed(member, float(now)) <= (member in members)
+                assert turns.failed(member, float(now)) == (member in members - failed)
+                failed |= members & {member}
                 rotating.discard(member)
             case "doubt":
                 turns.doubt(member)
                 rotating.discard(member)
             case "worked":
-                assert turns.worked(member) == (member in members - rotating)
+                assert turns.worked(member) == (member in failed)
+                failed.discard(member)
                 rotating |= members & {member}
             case "advance" if turns.first() is not None:
                 turns.advance()

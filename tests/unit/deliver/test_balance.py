@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from bufferproxy.deliver.balance import FIRST_LEFT_OUT_SECONDS, LONGEST_LEFT_OUT_SECONDS, RoundRobin
@@ -131,7 +130,8 @@ def test_one_in_doubt_is_left_out_until_it_is_known() -> None:
     assert take(turns, 2) == "bb"
     assert turns.trials(1e9) == [], "somebody tries it already"
     turns.doubt("a")
-    assert turns.worked("a")
+    assert not turns.worked("a"), "it had not failed"
+    assert sorted(take(turns, 2)) == ["a", "b"]
     turns.doubt("a")
     assert turns.failed("a", 5.0)
     assert turns.trials(5.0 + FIRST_LEFT_OUT_SECONDS) == ["a"]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -15,7 +12,7 @@ from bufferproxy.http1.pool import Pool
 from bufferproxy.http1.reply import Failure, Kind, Phase, Reply
 from bufferproxy.http1.target import parse_target
 from bufferproxy.testing import raw_service as raw
-from bufferproxy.testing.raw_service import RawService
+from bufferproxy.testing.raw_service import RawService, silent_host
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -186,20 +183,6 @@ async def test_a_name_that_nobody_knows_is_unresolved() -> None:
         assert (failure.phase, failure.kind, failure.sent) == (Phase.CONNECT, Kind.UNRESOLVED, False)
         assert name in failure.detail
         await pool.close()
-
-
-@contextmanager
-def silent_host(address: str, port: int = 0) -> Iterator[int]:
-    """A port that answers no handshake: its backlog is full and nobody empties it."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind((address, port))
-        listener.listen(0)
-        for _ in range(3):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
 
 
 async def test_a_silent_host_times_out() -> None:
