@@ -125,10 +125,12 @@ class Upstream:
 
     def tend(self) -> None:
         """Ask for names that are due, and try addresses whose time out is over; neither is waited for."""
+        if self._closed:
+            return
         now = self._clock.now()
         self._ask(now)
         self._gone = [pool for pool in self._gone if not pool.empty]
-        if self._turns.first() is not None and not self._closed:  # else requests try them all
+        if self._turns.first() is not None:  # else requests try them all
             for pool in self._turns.trials(now):
                 self._dial(pool, self._connect).add_done_callback(self._adopt)
 
@@ -147,7 +149,7 @@ class Upstream:
 
     async def _look_up(self, ends_at: float) -> None:
         """Begin the look-ups that are due, and wait for those that have to be waited for."""
-        while True:
+        while not self._closed:
             now = self._clock.now()
             self._ask(now)
             needed = self._turns.first() is None
@@ -160,17 +162,19 @@ class Upstream:
 
     def _ask(self, now: float) -> None:
         for resolved in self._resolved:
-            if resolved.name.due(now) and not self._closed:
+            if resolved.name.due(now):
                 resolved.name.asked(now)
                 resolved.look_up = asyncio.ensure_future(self._learn(resolved))
 
     async def _learn(self, resolved: ResolvedTarget) -> None:
+        told: Answer | NoAnswer = NoAnswer("the look-up was broken off")
         try:
             told = await self._resolve(resolved.target.host, resolved.target.port)
         except OSError as error:
             told = NoAnswer(str(error))
-        resolved.look_up = None
-        resolved.name.learn(told, self._clock.now())
+        finally:
+            resolved.look_up = None
+            resolved.name.learn(told, self._clock.now())
         if isinstance(told, Answer):
             self._follow(resolved)
         if told.detail:

@@ -101,19 +101,18 @@ class Process:
 
 
 class RecorderProcess(Process):
-    """See recorder.py."""
+    """See recorder.py. `host`: each of 127.0.0.0/8 is an address of its own, with ports of its own."""
 
-    def __init__(self, folder: Path, name: str = "recorder") -> None:
-        self.port, self._control = free_port(), free_port()
-        super().__init__(
-            [sys.executable, "-m", "bufferproxy.testing.recorder", str(self.port), str(self._control)],
-            folder,
-            name,
-        )
+    def __init__(
+        self, folder: Path, name: str = "recorder", *, host: str = "127.0.0.1", port: int | None = None
+    ) -> None:
+        self.host, self.port, self._control = host, port or free_port(), free_port()
+        command = [sys.executable, "-m", "bufferproxy.testing.recorder"]
+        super().__init__([*command, str(self.port), str(self._control), host], folder, name)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
         super().start()

@@ -1,9 +1,10 @@
 """A service that writes down what reaches it, in a process of its own.
 
-    python -m bufferproxy.testing.recorder PORT CONTROL_PORT
+    python -m bufferproxy.testing.recorder PORT CONTROL_PORT [HOST]
 
-On PORT it answers every request, and keeps for each the moment its first byte was read, its id, its attempt,
-its target, its body's digest and its key. On CONTROL_PORT tests talk to it:
+On PORT of HOST (127.0.0.1 unless told otherwise) it answers every request, and keeps for each the moment its
+first byte was read, its id, its attempt, its target, its body's digest and its key. On CONTROL_PORT tests
+talk to it:
 
     GET  /arrivals  /count  /stalls     what was kept; when its loop stood still: [since the epoch, seconds]
     POST /mode                          how it answers, see `Mode`; JSON, only what changes
@@ -61,16 +62,17 @@ class Mode(NamedTuple):
 
 
 class Recorder:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.arrivals: list[Row] = []
         self.mode = Mode()
         self.stalls: list[tuple[float, float]] = []
         self._port = port
+        self._host = host
         self._door: Door | None = None
 
     def up(self) -> None:
         if self._door is None:
-            self._door = Door(self._port, self.hear)
+            self._door = Door(self._port, self.hear, self._host)
 
     def down(self) -> None:
         if self._door is not None:
@@ -132,10 +134,10 @@ class Recorder:
 class Door:
     """A port that is listened on until `close`, and who came through it."""
 
-    def __init__(self, port: int, hear: Hear) -> None:
+    def __init__(self, port: int, hear: Hear, host: str = "127.0.0.1") -> None:
         self._hear = hear
         self._peers: set[Peer] = set()
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        self._listener = socket.create_server((host, port), backlog=1024)
         # Those that come through it inherit this, from their first byte on.
         self._listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._listener.setblocking(False)  # noqa: FBT003
@@ -223,8 +225,8 @@ def _fields(head: bytes) -> dict[bytes, bytes]:
     return fields
 
 
-async def _serve(port: int, control_port: int) -> None:
-    recorder = Recorder(port)
+async def _serve(port: int, control_port: int, host: str = "127.0.0.1") -> None:
+    recorder = Recorder(port, host)
     recorder.up()
     control = Door(control_port, recorder.control)
     gc.disable()  # a collection would show as lag, and nothing here makes cycles that matter
@@ -235,4 +237,4 @@ async def _serve(port: int, control_port: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(_serve(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
