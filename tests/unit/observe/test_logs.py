@@ -10,11 +10,13 @@ import structlog
 
 from bufferproxy.observe import logs
 from bufferproxy.observe.events import (
+    AddressTurned,
     DeadLettered,
     Events,
     HealthChanged,
     LeasesChanged,
     LogOperated,
+    LookUpFailed,
     LoopLagged,
     Quarantined,
     Reloaded,
@@ -105,6 +107,10 @@ def test_each_event_worth_a_line_writes_one(stream: io.StringIO, clock: HandCloc
     events = telling(stream, clock)
     for event in (
         Rested("auth", "connect", 1.0, "connection refused"),
+        AddressTurned("auth", "10.0.0.7 port 80", False, "Connection refused"),
+        AddressTurned("auth", "10.0.0.7 port 80", True, ""),
+        LookUpFailed("auth", "auth.example", "try again", kept=True),
+        LookUpFailed("auth", "auth.example", "unknown", kept=False),
         DeadLettered("auth", "attempts"),
         LeasesChanged("auth", 4),
         Quarantined("auth", "version b'9'"),
@@ -119,6 +125,10 @@ def test_each_event_worth_a_line_writes_one(stream: io.StringIO, clock: HandCloc
         events.emit(event)
     assert [(line["level"], line["event"]) for line in lines(stream)] == [
         ("warning", "service rests"),
+        ("warning", "address left out: no connection"),
+        ("info", "address takes turns again"),
+        ("warning", "host not resolved, its last addresses stay in use"),
+        ("warning", "host has no address"),
         ("warning", "request is dead"),
         ("info", "partitions changed"),
         ("error", "record not understood"),
