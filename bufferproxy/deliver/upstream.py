@@ -15,6 +15,7 @@ from bufferproxy.deliver.balance import RoundRobin
 from bufferproxy.deliver.names import Answer, NoAnswer, ResolvedName, greatest_age, retires_at
 from bufferproxy.deliver.resolve import Resolve, system_resolve
 from bufferproxy.http1.client import Connection
+from bufferproxy.http1.dial import client_tls
 from bufferproxy.http1.pool import Pool
 from bufferproxy.http1.reply import Failure, Kind, Phase, ReplyLimits
 from bufferproxy.observe.events import AddressTurned, Emit, LookUpFailed
@@ -74,7 +75,8 @@ class Upstream:
         self._idle = idle
         self._connect = connect
         self._limits = limits
-        self._tls = tls
+        # One for all pools: a context costs 50 ms and 300 KiB.
+        self._tls = tls or (client_tls() if any(target.tls for target in targets) else None)
         self._resolve = resolve
         self._service = service
         self._emit = emit

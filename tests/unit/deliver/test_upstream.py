@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import subprocess
 from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from bufferproxy.deliver.names import (
 )
 from bufferproxy.deliver.upstream import STAGGER_SECONDS, Upstream
 from bufferproxy.http1.client import Connection, Deadlines
+from bufferproxy.http1.dial import client_tls
 from bufferproxy.http1.pool import Pool
 from bufferproxy.http1.reply import Failure, Kind, Phase, Reply
 from bufferproxy.http1.target import parse_target
@@ -32,6 +35,7 @@ from bufferproxy.testing.raw_service import RawService, silent_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 ONE, TWO, THREE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
@@ -515,6 +519,48 @@ async def test_the_only_address_silent_times_out_with_its_name(world: World) -> 
     assert isinstance(failure, Failure)
     assert (failure.phase, failure.kind, failure.sent) == (Phase.CONNECT, Kind.TIMEOUT, False)
     assert TWO in failure.detail
+
+
+# --- TLS ---
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for auth.example, and its key."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", "/CN=test", "-addext", "subjectAltName=DNS:auth.example", "-days", "2",
+         "-keyout", str(key), "-out", str(cert)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+async def test_the_certificate_must_name_the_host_whatever_address_is_connected_to(
+    world: World, certificate: tuple[Path, Path]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    async with RawService(tls=context) as service:
+        for host in ("auth", "other"):
+            world.names.moves(host, [ONE])
+            upstream = Upstream(
+                [parse_target(f"https://{host}.example:{service.port}")],
+                clock=world.clock,
+                idle=1,
+                tls=client_tls(certificate[0]),
+                resolve=world.names,
+            )
+            made = await upstream.acquire()
+            if host == "auth":
+                assert isinstance(made, Connection), made
+                upstream.release(made)
+            else:
+                assert isinstance(made, Failure)
+                assert made.kind is Kind.TLS
+            await upstream.close()
 
 
 # --- the end ---
