@@ -32,7 +32,7 @@ class Deliverer(Protocol):
         ...
 
     async def connect(self) -> Connection | Failure:
-        """A ready connection to one of the service's targets, in at most the connect deadline for each."""
+        """A ready connection to one of the service's addresses, in at most the connect deadline."""
         ...
 
     def ready(self, connection: Connection) -> bool:
