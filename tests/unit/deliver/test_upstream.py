@@ -286,12 +286,15 @@ async def test_what_is_under_way_to_an_old_address_ends_and_what_is_held_ready_i
     go = asyncio.Event()
     await world.listen(ONE, behaviour=raw.when(go))
     await world.listen(TWO)
-    world.serve(auth=[ONE])
+    upstream = world.serve(auth=[ONE])
+    upstream.release(await world.take())
+    world.clock.ahead += ASK_AGAIN_SECONDS - 1
     busy, held = await world.take(), await world.take()
     answer = busy.exchange(b"GET / HTTP/1.1\r\n\r\n", b"", head_request=False, deadlines=Deadlines())
     await world.services[ONE].arrived(1)
     world.names.moves("auth", [TWO])
-    world.clock.ahead += ASK_AGAIN_SECONDS
+    world.clock.ahead += 1
+    assert held.ready
     await world.look_up()
     assert not held.ready
     go.set()
@@ -351,10 +354,14 @@ async def test_a_resolver_that_hangs_holds_a_connect_up_for_a_second_once(world:
 async def test_a_name_without_addresses_is_believed_and_comes_back(world: World) -> None:
     await world.listen(ONE)
     world.serve(auth=[ONE])
+    await world.send()
+    world.clock.ahead += ASK_AGAIN_SECONDS - 1
     old = await world.send()
     world.names.told["auth.example"] = Answer((), detail="Name or service not known")
-    world.clock.ahead += ASK_AGAIN_SECONDS
+    world.clock.ahead += 1
+    assert old.ready
     await world.look_up()
+    assert not old.ready
     await old.lost
     failure = await world.upstream.acquire()
     assert isinstance(failure, Failure)
@@ -433,7 +440,7 @@ async def test_an_address_that_is_back_is_tried_once_and_takes_turns_again(world
         world.clock.ahead += FIRST_LEFT_OUT_SECONDS
         world.upstream.tend()
         world.upstream.tend()
-        await fallen.connected(connections + 1)
+        await world.until(lambda: fallen.connections == connections + 1)
         await world.until(lambda: len(world.events) == 2)
         world.forget()
         await world.send_many(300)
