@@ -18,7 +18,7 @@ import pytest
 from bufferproxy.deliver.names import GREATEST_AGE_SECONDS
 from bufferproxy.testing.load import Load, Sent
 from bufferproxy.testing.ports import free_port
-from bufferproxy.testing.processes import Bufferproxy, RecorderProcess, wait_until
+from bufferproxy.testing.processes import RecorderProcess, wait_until
 from bufferproxy.testing.promises import duplicates, nothing_lost
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class Hosts:
 
 
 @pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+def hosts(tmp_path: Path, sqlite_world: World) -> Hosts:
     hosts = Hosts(tmp_path / "hosts")
     tried = subprocess.run([*ALONE, str(hosts.file), "true"], check=False, capture_output=True)
     if tried.returncode:
         pytest.skip(f"no mounts of one's own here: {tried.stderr.decode().strip()}")
-    monkeypatch.setattr(Bufferproxy, "prefix", (*ALONE, str(hosts.file)))
+    sqlite_world.prefix = (*ALONE, str(hosts.file))
     return hosts
 
 
