@@ -29,6 +29,12 @@ _TO_TEXT = _ALPHABET + bytes(256 - len(_ALPHABET))
 _FRONT_LENGTH = 12
 _REST_LENGTH = 36
 
+NONCE_TEXT = slice(23, 41)
+"""Where an id has its `nonce_text`. The nonce begins and ends within the characters before and after it."""
+_NONCE_CHARACTERS = 18
+_NONCE_AFTER = 3  # its last bits, in the character after these
+_NONCE_MASK = (1 << 5 * _NONCE_CHARACTERS) - 1
+
 
 class Identity(NamedTuple):
     """What an id says: where the request was accepted (not where it lies now) and where its end will be."""
@@ -90,6 +96,18 @@ def _spread(step: int) -> tuple[int, int]:
 
 (_MASK_32, _BY_32), (_MASK_16, _BY_16), (_MASK_8, _BY_8) = _spread(32), _spread(16), _spread(8)
 (_MASK_4, _BY_4), (_MASK_2, _BY_2), (_MASK_1, _BY_1) = _spread(4), _spread(2), _spread(1)
+
+
+def nonce_text(nonce: bytes) -> bytes:
+    """The characters of an id that its nonce alone decides, 90 bits of it: known before the request is
+    stored, while the rest of the id is not."""
+    bits = int.from_bytes(nonce, "big") >> _NONCE_AFTER & _NONCE_MASK
+    bits += (bits & _MASK_16) * _BY_16
+    bits += (bits & _MASK_8) * _BY_8
+    bits += (bits & _MASK_4) * _BY_4
+    bits += (bits & _MASK_2) * _BY_2
+    bits += (bits & _MASK_1) * _BY_1
+    return bits.to_bytes(_NONCE_CHARACTERS, "big").translate(_TO_TEXT)
 
 
 def parse_id(text: str) -> Identity | None:

@@ -12,7 +12,7 @@ from bufferproxy.clock import Clock, Timer
 from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, StorageFull
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
-from bufferproxy.ids import id_at
+from bufferproxy.ids import id_at, nonce_text
 from bufferproxy.log.contract import Appended
 from bufferproxy.observe.events import Accepted, Emit, Refused
 from bufferproxy.records import Change, Position
@@ -34,12 +34,17 @@ class Holder(Protocol):
 
 
 class Pending:
-    """Waits for the log, as the callback of its append; then, when the caller is held, for the end."""
+    """Waits for the log, as the callback of its append, and, when the caller is held, for the end.
+
+    It watches for the end before the append is submitted: another process can have delivered the request, and
+    the view can have read its end, before this one hears that it is stored.
+    """
 
     __slots__ = (
         "_accepted_at",
         "_deadline",
         "_due_at",
+        "_end",
         "_exchange",
         "_front",
         "_id",
@@ -48,6 +53,7 @@ class Pending:
         "_nonce",
         "_position",
         "_topic",
+        "_watched",
     )
 
     def __init__(
@@ -73,6 +79,13 @@ class Pending:
         self._position = front.backlog.ready
         self._id = ""
         self._deadline: Timer | None = None
+        self._end: Change | None = None
+        """Read before the log has told that the request is stored."""
+        self._watched = b""
+        """The nonce's text in the id, while its end is watched for."""
+        if mode.hold > 0.0:
+            self._watched = nonce_text(nonce)
+            intake.watchers.watch(self._watched, self._changed)
 
     def stored(self, result: Appended) -> None:
         """The log has decided."""
@@ -81,13 +94,16 @@ class Pending:
             front.backlog.taken_back(len(exchange.body))
             problem = _not_stored(result, len(exchange.body))
             intake.emit(Refused(front.name, problem.slug))
+            self._let_go()
             exchange.refuse(problem)
             return
         front.backlog.stored(result)
         (_, number), offset = result
         self._id = id_at(front.number, self._topic, number, offset, front.results, self._nonce)
         intake.emit(Accepted(front.name, len(exchange.body), intake.clock.now() - exchange.received_at))
-        if self._mode.hold > 0.0 and intake.refusing is None:
+        if self._end is not None:
+            self._answer(self._end)
+        elif self._mode.hold > 0.0 and intake.refusing is None and not exchange.gone:
             self._hold()
         else:
             self.give_receipt()
@@ -96,7 +112,6 @@ class Pending:
         intake = self._intake
         intake.held.add(self)
         self._front.held += 1
-        intake.watchers.watch(self._id, self._changed)
         self._exchange.on_hangup = self._let_go
         late = self._too_late if self._mode.strict else self.give_receipt
         self._deadline = intake.clock.call_later(self._mode.hold, late)
@@ -105,7 +120,15 @@ class Pending:
         """The view has read something of this id."""
         if not change.state.ended:
             return
+        self._watched = b""  # nobody is told anything after the end
+        if not self._id:
+            self._end = change
+            return
         self._let_go()
+        self._answer(change)
+
+    def _answer(self, change: Change) -> None:
+        """What the service said, or why it said nothing."""
         if change.reply_head is None:
             self._exchange.refuse(answers.without_answer(change))
             return
@@ -116,8 +139,7 @@ class Pending:
 
     def give_receipt(self) -> None:
         """The 202."""
-        if self._deadline is not None:
-            self._let_go()
+        self._let_go()
         front, position = self._front, self._position
         wait = foreseen(front.backlog, position - 1)
         if self._due_at is not None:
@@ -139,6 +161,9 @@ class Pending:
 
     def _let_go(self) -> None:
         """Answered, or hung up: nobody waits any more. Harmless twice, and when never held."""
+        if self._watched:
+            self._intake.watchers.unwatch(self._watched, self._changed)
+            self._watched = b""
         if self._deadline is None:
             return
         self._deadline.cancel()
@@ -146,7 +171,6 @@ class Pending:
         self._exchange.on_hangup = None
         self._intake.held.discard(self)
         self._front.held -= 1
-        self._intake.watchers.unwatch(self._id, self._changed)
 
 
 def _not_stored(error: AppendRefused | AppendUncertain, size: int) -> Problem:

@@ -99,10 +99,11 @@ class StatusBook:
         ended = asyncio.Event()
 
         def told(change: Change) -> None:
-            if change.state.ended:
+            if change.state.ended and change.id == id_:
                 ended.set()
 
-        self._view.watchers.watch(id_, told)
+        nonce_text = id_.encode()[ids.NONCE_TEXT]
+        self._view.watchers.watch(nonce_text, told)
         try:
             now = await self.standing(id_)  # it may have ended before we watched
             if isinstance(now, Problem) or now.state.ended:
@@ -111,7 +112,7 @@ class StatusBook:
         except TimeoutError:
             pass
         finally:
-            self._view.watchers.unwatch(id_, told)
+            self._view.watchers.unwatch(nonce_text, told)
         return await self.standing(id_)
 
     async def _response(self, exchange: Exchange, id_: str) -> Problem | None:

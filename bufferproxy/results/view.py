@@ -15,6 +15,7 @@ from operator import itemgetter
 from bufferproxy.clock import Clock
 from bufferproxy.envelope import change_of
 from bufferproxy.errors import EnvelopeError, LogError, LogUnavailable
+from bufferproxy.ids import NONCE_TEXT
 from bufferproxy.log.contract import Log, LogTail
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Change, Partition, Position, Record
@@ -86,8 +87,8 @@ class ResultsView:
 
     def _tell_of(self, records: Sequence[Record]) -> None:
         """Decodes only what somebody waits for."""
-        watched = self.watchers.ids
-        found = [record for record in records if (record.key or b"").decode("latin-1") in watched]
+        watched = self.watchers.watched
+        found = [record for record in records if (record.key or b"")[NONCE_TEXT] in watched]
         self._tell([change for record in found if (change := _change_of(record)) is not None])
 
     def _tell(self, changes: Sequence[Change]) -> None:

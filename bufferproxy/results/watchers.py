@@ -1,9 +1,15 @@
-"""Who waits for an id: callers that are held, long polls, event streams."""
+"""Who waits for an id: callers that are held, long polls, event streams.
+
+An id is watched by its `nonce_text`, which is known before the request is stored: so a caller that will be
+held watches before there can be anything to miss. Who forges an id with the nonce of another one is told what
+becomes of that one, and compares the ids.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, KeysView
 
+from bufferproxy.ids import NONCE_TEXT
 from bufferproxy.records import Change
 
 Watcher = Callable[[Change], None]
@@ -12,31 +18,32 @@ Watcher = Callable[[Change], None]
 
 class Watchers:
     def __init__(self) -> None:
-        self._of: dict[str, list[Watcher]] = {}
+        self._of: dict[bytes, list[Watcher]] = {}
 
-    def watch(self, id_: str, watcher: Watcher) -> None:
-        self._of.setdefault(id_, []).append(watcher)
+    def watch(self, nonce_text: bytes, watcher: Watcher) -> None:
+        self._of.setdefault(nonce_text, []).append(watcher)
 
-    def unwatch(self, id_: str, watcher: Watcher) -> None:
+    def unwatch(self, nonce_text: bytes, watcher: Watcher) -> None:
         """Harmless when it does not watch (any more)."""
-        watching = self._of.get(id_)
+        watching = self._of.get(nonce_text)
         if watching and watcher in watching:
             watching.remove(watcher)
             if not watching:
-                del self._of[id_]
+                del self._of[nonce_text]
 
     def tell(self, change: Change) -> None:
-        watching = self._of.get(change.id)
+        nonce_text = change.id.encode()[NONCE_TEXT]
+        watching = self._of.get(nonce_text)
         if watching is None:
             return
         if change.state.ended:
-            del self._of[change.id]
+            del self._of[nonce_text]
         for watcher in tuple(watching):
             watcher(change)
 
     @property
-    def ids(self) -> KeysView[str]:
-        """Those that somebody watches, as they come and go."""
+    def watched(self) -> KeysView[bytes]:
+        """The `nonce_text` of each id that somebody watches, as they come and go."""
         return self._of.keys()
 
     def __len__(self) -> int:

@@ -64,7 +64,8 @@ class FakeClock:
         return next(self._randoms)
 
     def nonce(self) -> bytes:
-        return next(self._numbers).to_bytes(12, "big")
+        """As random ones do, two of these differ also in their first 90 bits."""
+        return (next(self._numbers) << 6).to_bytes(12, "big")
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> FakeTimer:
         timer = FakeTimer(self._now + seconds, callback)

@@ -2,7 +2,8 @@
 
     python -m bufferproxy.testing.mutants NAME[,NAME...] run -c FILE
 
-patches the functions named here and then is `bufferproxy run -c FILE`. `NAME` is a key of MUTANTS, or a crash
+patches the functions named here and then is `bufferproxy run -c FILE`. `NAME` is a key of MUTANTS, or of
+DELAYS (no bug, but what may be slow at any time made slow every time: nothing may break), or a crash
 point of `crash_points.py` with the passage at which the process kills itself: `after-fetch:7`. Nothing of
 this is known to the product. A patch that no longer finds its function fails at the start, loudly.
 """
@@ -27,6 +28,8 @@ class Mutant(NamedTuple):
 
 LATE = 0.05
 """Seconds by which a mutant stores what it has acknowledged already."""
+LATE_ACKNOWLEDGEMENT = 0.5
+"""Seconds: longer than a request takes from Kafka through the service and back."""
 
 
 def _acknowledge_before_flush() -> None:
@@ -171,6 +174,18 @@ def _retry_not_counted() -> None:
     wrap(Pacer, "turns_now", lambda original, pacer: retrying.get() or original(pacer))
 
 
+def _late_acknowledgement() -> None:
+    """The proxy hears late that a request is stored: it may have ended by then."""
+    from bufferproxy.accept import handler
+
+    pending = vars(handler)["Pending"]
+
+    def stored(original: Callable[..., None], pending: Any, result: Any) -> None:
+        pending._intake.clock.call_later(LATE_ACKNOWLEDGEMENT, lambda: original(pending, result))
+
+    wrap(pending, "stored", stored)
+
+
 MUTANTS: Mapping[str, Mutant] = {
     "acknowledge-before-flush": Mutant(("C1",), _acknowledge_before_flush),
     "acknowledge-before-sync": Mutant(("C1",), _acknowledge_before_sync),
@@ -182,12 +197,16 @@ MUTANTS: Mapping[str, Mutant] = {
     # somebody reads late just then: they are in tests/property/test_rate_leases.py.
 }
 
+DELAYS: Mapping[str, Callable[[], None]] = {"late-acknowledgement": _late_acknowledgement}
+
 
 def apply(names: str) -> None:
     """Comma-separated. Raises KeyError for a name that is not known."""
     for name in names.split(","):
         if name in MUTANTS:
             MUTANTS[name].apply()
+        elif name in DELAYS:
+            DELAYS[name]()
         else:
             crash_points.apply(name)
 

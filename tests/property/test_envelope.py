@@ -15,7 +15,7 @@ from bufferproxy.envelope import (
     request_of,
 )
 from bufferproxy.errors import EnvelopeError
-from bufferproxy.ids import Identity, id_of, parse_id
+from bufferproxy.ids import NONCE_TEXT, Identity, id_of, nonce_text, parse_id
 from bufferproxy.records import Change, Partition, Position, Record, Request, State
 
 NUMBERS = st.integers(0, 65535)
@@ -147,3 +147,8 @@ def test_any_record_is_either_read_or_an_error_of_the_envelope(
     for read in (lambda: request_of(record, 0, 0), lambda: change_of(record), lambda: letter_of(record)):
         with contextlib.suppress(EnvelopeError):
             read()
+
+
+@given(IDENTITIES)
+def test_a_part_of_an_id_follows_from_its_nonce_alone(identity: Identity) -> None:
+    assert id_of(identity).encode()[NONCE_TEXT] == nonce_text(identity.nonce)

@@ -24,7 +24,7 @@ from bufferproxy.http1.server import protocol_class
 from bufferproxy.log.contract import Appended, Done, LogWriter
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.observe.events import Accepted, Event, Refused
-from bufferproxy.records import Change, Entry, Partition, Position, State
+from bufferproxy.records import Change, Entry, Partition, Position, Record, State
 from bufferproxy.results.watchers import Watchers
 from bufferproxy.testing.clock import FakeClock
 
@@ -54,6 +54,13 @@ class Log(LogWriter):
     def decide(self, *results: Appended) -> None:
         for result in results:
             self._waiting.pop(0)(result)
+
+    def ids(self) -> list[str]:
+        """As a worker derives them."""
+        return [
+            envelope.request_of(Record(REQUESTS, offset, *entry, 0.0), ids.service_number("auth"), 0).id
+            for offset, entry in enumerate(self.entries)
+        ]
 
     def store(self) -> None:
         first = len(self.entries) - len(self._waiting)
@@ -295,7 +302,7 @@ async def test_who_waits_gets_the_services_answer(world: World) -> None:
         caller.send(request(b"Prefer: wait=20"))
         world.log.store()
         assert (caller.waits, world.front.held, len(world.intake.held)) == (True, 1, 1)
-        (id_,) = world.watchers._of
+        id_ = world.log.ids()[-1]
         world.watchers.tell(Change(id_, State.RETRYING, 0, 0, 1, 0))
         assert caller.waits
         world.watchers.tell(ended(id_, reply_head=b"HTTP/1.1 418 Tea\r\nA: b\r\n", reply_body=b"hot"))
@@ -311,9 +318,66 @@ async def test_who_waits_for_what_has_no_answer_learns_why(world: World) -> None
     caller = world.call()
     caller.send(request(b"Prefer: wait=20"))
     world.log.store()
-    (id_,) = world.watchers._of
+    (id_,) = world.log.ids()
     world.watchers.tell(ended(id_, error="reply-too-large"))
     assert slug(caller.reply()[2]) == "reply-too-large"
+
+
+async def test_an_end_that_is_read_before_its_request_is_known_to_be_stored_is_answered_at_once(
+    world: World,
+) -> None:
+    """Another process delivers it while the acknowledgement of the log is on its way to this one."""
+    caller = world.call()
+    caller.send(request(b"Prefer: wait=20"))
+    (id_,) = world.log.ids()
+    world.watchers.tell(ended(id_, reply_head=b"HTTP/1.1 418 Tea\r\n", reply_body=b"hot"))
+    assert caller.waits, "until the log says so, nothing was accepted"
+    world.log.store()
+    status, head, body = caller.reply()
+    assert (status, head["Bufferproxy-Id"], body) == (418, id_, b"hot")
+    assert (world.front.held, len(world.watchers), world.clock.waiting) == (0, 0, 0)
+
+
+async def test_an_end_that_is_read_early_is_what_a_caller_gets_though_the_process_ends(world: World) -> None:
+    caller = world.call()
+    caller.send(request(b"Prefer: wait=20"))
+    world.watchers.tell(ended(*world.log.ids(), reply_head=b"HTTP/1.1 418 Tea\r\n", reply_body=b"hot"))
+    world.intake.refusing = Problem("draining", "")
+    world.log.store()
+    assert caller.reply()[0] == 418
+
+
+@pytest.mark.parametrize("refusal", [AppendRefused("no"), AppendUncertain("perhaps")])
+async def test_nobody_waits_for_the_end_of_what_was_not_stored(
+    world: World, refusal: AppendRefused | AppendUncertain
+) -> None:
+    caller = world.call()
+    caller.send(request(b"Prefer: wait=20"))
+    world.log.decide(refusal)
+    assert caller.reply()[0] == 503
+    assert len(world.watchers) == 0
+
+
+async def test_who_hangs_up_before_the_log_has_decided_is_held_for_nothing(world: World) -> None:
+    caller = world.call()
+    caller.send(request(b"Prefer: wait=20"))
+    caller.hang_up()
+    world.log.store()
+    assert (world.front.held, len(world.intake.held), len(world.watchers), world.clock.waiting) == (
+        0,
+        0,
+        0,
+        0,
+    )
+
+
+async def test_a_process_that_ends_watches_for_nobody(world: World) -> None:
+    caller = world.call()
+    caller.send(request(b"Prefer: wait=20"))
+    world.intake.refusing = Problem("draining", "")
+    world.log.store()
+    assert caller.reply()[0] == 202
+    assert len(world.watchers) == 0
 
 
 async def test_who_waited_long_enough_gets_a_202_and_a_strict_caller_a_504(world: World) -> None:

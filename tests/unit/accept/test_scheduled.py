@@ -57,6 +57,7 @@ class Exchange:
     received_at = 0.0
     context: Any = None
     on_hangup: Any = None
+    gone = False
 
     def __init__(self, head: Head) -> None:
         self.head = head

@@ -9,6 +9,7 @@ import pytest
 from bufferproxy.database import open_database
 from bufferproxy.envelope import change_of, entry_of
 from bufferproxy.errors import LogUnavailable, StorageFull
+from bufferproxy.ids import NONCE_TEXT
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.records import Change, Entry, Partition, Position, Record, State
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 NAMES = ServiceTopics.of("a")
 RESULTS, STATES = Partition(NAMES.results, 0), Partition(NAMES.states, 0)
 HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def named(name: str) -> str:
+    """As long as an id, with `name` where an id has what it is watched by."""
+    return name.rjust(41, "-").ljust(48, "-")
+
+
+A, B, C, NEW = named("a"), named("b"), named("c"), named("new")
 
 
 class World:
@@ -72,30 +81,30 @@ def told(view: ResultsView, id_: str) -> asyncio.Future[Change]:
         if not future.done():
             future.set_result(change)
 
-    view.watchers.watch(id_, watcher)
+    view.watchers.watch(id_.encode()[NONCE_TEXT], watcher)
     return future
 
 
 async def test_an_end_wakes_who_waits_and_can_be_found(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        waiting = told(view, "a")
-        await world.tell("a", State.DELIVERED)
+        waiting = told(view, A)
+        await world.tell(A, State.DELIVERED)
         assert (await waiting).reply_head == HEAD
-        row = await view.find("a")
+        row = await view.find(A)
         assert row is not None
         assert (row.state, row.reply) == (State.DELIVERED, Position(RESULTS, 0))
-        assert await view.find("b") is None
+        assert await view.find(B) is None
 
 
 async def test_the_copy_in_states_never_stands_for_the_answer(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        await world.tell("a", State.DELIVERED)
-        waiting = told(view, "a")
-        await world.tell("a", State.DELIVERED, where=STATES)
+        await world.tell(A, State.DELIVERED)
+        waiting = told(view, A)
+        await world.tell(A, State.DELIVERED, where=STATES)
         await waiting
-        row = await view.find("a")
+        row = await view.find(A)
         assert row is not None
         assert row.reply == Position(RESULTS, 0)
 
@@ -104,7 +113,7 @@ async def test_an_end_told_in_results_and_in_states_has_its_answer_in_any_order(
     world = World(tmp_path)
     async with world.running() as view:
         for first, second in ((RESULTS, STATES), (STATES, RESULTS)):
-            id_ = f"first in {first.topic}"
+            id_ = named(f"first in {first.topic}")
             await world.tell(id_, State.RETRYING, where=STATES, head=None, error="503")
             for where in (first, second):
                 answered = where == RESULTS
@@ -120,9 +129,9 @@ async def test_an_end_told_in_results_and_in_states_has_its_answer_in_any_order(
 async def test_an_end_whose_answer_is_not_read_yet_has_ended_without_one(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        await world.tell("a", State.RETRYING, where=STATES, head=None, error="503")
-        await world.tell("a", State.DELIVERED, where=STATES, head=None)
-        row = await view.find_settled("a", NAMES)
+        await world.tell(A, State.RETRYING, where=STATES, head=None, error="503")
+        await world.tell(A, State.DELIVERED, where=STATES, head=None)
+        row = await view.find_settled(A, NAMES)
         assert row is not None
         assert (row.state, row.reply, row.error) == (State.DELIVERED, None, None)
 
@@ -130,10 +139,10 @@ async def test_an_end_whose_answer_is_not_read_yet_has_ended_without_one(tmp_pat
 async def test_the_end_that_can_be_understood_is_shown_when_a_newer_one_cannot(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        await world.tell("a", State.DELIVERED)
-        await world.log.append(RESULTS, Entry(b"a", b"", (("bufferproxy-version", b"9"),)))
+        await world.tell(A, State.DELIVERED)
+        await world.log.append(RESULTS, Entry(A.encode(), b"", (("bufferproxy-version", b"9"),)))
         await world.log.append(RESULTS, Entry(None, b"", ()))
-        row = await view.find_settled("a", NAMES)
+        row = await view.find_settled(A, NAMES)
         assert row is not None
         assert row.reply == Position(RESULTS, 0)
 
@@ -141,12 +150,12 @@ async def test_the_end_that_can_be_understood_is_shown_when_a_newer_one_cannot(t
 async def test_an_end_that_the_log_has_let_go_of_is_not_known_any_more(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        await world.tell("a", State.DELIVERED)
-        await world.tell("b", State.DELIVERED)
-        assert await view.find_settled("a", NAMES) is not None
+        await world.tell(A, State.DELIVERED)
+        await world.tell(B, State.DELIVERED)
+        assert await view.find_settled(A, NAMES) is not None
         world.memory.partitions[RESULTS].drop_below(1)
-        assert await view.find("a") is None
-        assert await view.find("b") is not None
+        assert await view.find(A) is None
+        assert await view.find(B) is not None
 
 
 async def test_only_what_somebody_watches_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,24 +168,24 @@ async def test_only_what_somebody_watches_is_decoded(tmp_path: Path, monkeypatch
     monkeypatch.setattr("bufferproxy.results.view.change_of", counted)
     world = World(tmp_path)
     async with world.running() as view:
-        waiting = told(view, "b")
-        for id_ in ("a", "b", "c"):
+        waiting = told(view, B)
+        for id_ in (A, B, C):
             await world.tell(id_, State.DELIVERED)
         await waiting
-        assert decoded == [b"b"]
+        assert decoded == [B.encode()]
 
 
 async def test_after_a_restart_it_reads_on_where_it_left_off(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        waiting = told(view, "a")
-        await world.tell("a", State.DELIVERED)
+        waiting = told(view, A)
+        await world.tell(A, State.DELIVERED)
         await waiting
-    await world.tell("b", State.REJECTED)
+    await world.tell(B, State.REJECTED)
     again = World(tmp_path, world.memory)
     async with again.running() as view:
-        assert (await view.find_settled("b", NAMES)) is not None
-        assert (await view.find("a")) is not None
+        assert (await view.find_settled(B, NAMES)) is not None
+        assert (await view.find(A)) is not None
         assert view.behind == 0
     assert repr(view) == "<ResultsView behind=0 <Watchers of 0 ids>>"
 
@@ -186,11 +195,11 @@ async def test_what_was_there_before_the_start_counts_as_behind_until_it_is_read
     async with world.running():
         pass
     for number in range(3):
-        await world.tell(f"{number}", State.DELIVERED)
+        await world.tell(named(f"{number}"), State.DELIVERED)
     again = World(tmp_path, world.memory)
     async with again.running() as view:
         assert view.behind == 3
-        assert await view.find_settled("2", NAMES) is not None
+        assert await view.find_settled(named("2"), NAMES) is not None
         assert view.behind == 0
 
 
@@ -198,26 +207,26 @@ async def test_an_index_of_a_log_that_is_gone_does_not_hide_the_new_one(tmp_path
     world = World(tmp_path)
     async with world.running() as view:
         for number in range(5):
-            waiting = told(view, f"old {number}")
-            await world.tell(f"old {number}", State.DELIVERED)
+            waiting = told(view, named(f"old {number}"))
+            await world.tell(named(f"old {number}"), State.DELIVERED)
             await waiting
     anew = World(tmp_path)
     async with anew.running() as view:
-        waiting = told(view, "new")
-        await anew.tell("new", State.DELIVERED)
+        waiting = told(view, NEW)
+        await anew.tell(NEW, State.DELIVERED)
         await waiting
-        assert await view.find("new") is not None
+        assert await view.find(NEW) is not None
 
 
 async def test_tombstones_and_what_cannot_be_understood_are_passed_over(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        waiting = told(view, "a")
+        waiting = told(view, A)
         await world.log.append(STATES, Entry(b"gone", b"", ()))
-        await world.log.append(RESULTS, Entry(b"new", b"", (("bufferproxy-version", b"9"),)))
-        await world.tell("a", State.DELIVERED)
+        await world.log.append(RESULTS, Entry(NEW.encode(), b"", (("bufferproxy-version", b"9"),)))
+        await world.tell(A, State.DELIVERED)
         await waiting
-        assert await view.find("new") is None
+        assert await view.find(NEW) is None
         assert await view.find("gone") is None
 
 
@@ -235,8 +244,8 @@ async def test_a_log_that_is_away_is_asked_again(tmp_path: Path) -> None:
         tail.fetch = away  # type: ignore[method-assign,assignment]
         following = asyncio.create_task(view.run(tail))
         await asked.wait()
-        waiting = told(view, "a")
-        await world.tell("a", State.DELIVERED)
+        waiting = told(view, A)
+        await world.tell(A, State.DELIVERED)
         await world.clock.advance(0.6)
         await waiting
         following.cancel()
@@ -249,8 +258,8 @@ async def test_ends_that_nobody_may_ask_for_any_more_are_swept(
 ) -> None:
     world = World(tmp_path)
     async with world.running() as view:
-        waiting = told(view, "a")
-        await world.tell("a", State.DELIVERED)
+        waiting = told(view, A)
+        await world.tell(A, State.DELIVERED)
         await waiting
         swept: asyncio.Queue[int] = asyncio.Queue()
         forget = world.index.forget
@@ -265,11 +274,11 @@ async def test_ends_that_nobody_may_ask_for_any_more_are_swept(
 
         monkeypatch.setattr(world.index, "forget", sweep)
         for _ in range(8 if full else 7):
-            assert await view.find("a") is not None
+            assert await view.find(A) is not None
             await world.clock.until_set()
             await world.clock.advance(SWEEP)
             await swept.get()
-        assert await view.find("a") is None
+        assert await view.find(A) is None
 
 
 async def test_what_was_trimmed_before_it_was_read_does_not_count_as_behind_for_ever(tmp_path: Path) -> None:
@@ -277,7 +286,7 @@ async def test_what_was_trimmed_before_it_was_read_does_not_count_as_behind_for_
     async with world.running():
         pass
     for number in range(3):
-        await world.tell(f"{number}", State.DELIVERED)
+        await world.tell(named(f"{number}"), State.DELIVERED)
     again = World(tmp_path, world.memory)
     async with again.running() as view:
         again.memory.partitions[RESULTS].drop_below(3)

@@ -8,10 +8,16 @@ import sys
 import pytest
 
 from bufferproxy.testing.crash_points import POINTS
-from bufferproxy.testing.mutants import MUTANTS
+from bufferproxy.testing.mutants import DELAYS, MUTANTS
 from bufferproxy.testing.patching import wrap
 
-NAMES = [*MUTANTS, *(f"{point}:1" for point in POINTS), "poison:/x", "retry-not-counted,after-fetch:3"]
+NAMES = [
+    *MUTANTS,
+    *DELAYS,
+    *(f"{point}:1" for point in POINTS),
+    "poison:/x",
+    "retry-not-counted,after-fetch:3",
+]
 
 
 def mutated(names: str, *arguments: str) -> subprocess.CompletedProcess[str]:
