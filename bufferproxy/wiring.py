@@ -1,8 +1,8 @@
 """Assembles the steps into a running replica, and takes it down again. The only place that does.
 
 up:    log -> topics -> services (worker, front) -> results -> admin plane -> data plane
-down:  readiness off -> data plane closed -> held callers get their 202 -> what is in flight finishes ->
-       commit -> log closed -> admin plane last
+down:  readiness off -> data plane closed -> held callers get their 202, long polls the state of the moment ->
+       what is in flight finishes -> commit -> log closed -> admin plane last
 """
 
 from __future__ import annotations
@@ -295,6 +295,7 @@ class Replica:
             intake.refusing = Problem("draining", "This proxy is stopping.", retry_after=1.0)
             listener.stop_accepting()
             intake.release_all()
+            book.release_all()
             await listener.close(settings.grace / 2)  # the rest is for what is in flight
 
         stack.push_async_callback(close)

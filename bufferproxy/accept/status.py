@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from bufferproxy import envelope, ids
@@ -48,6 +49,8 @@ class StatusBook:
         self._clock = clock
         self._flying = flying
         self._asking: set[asyncio.Task[None]] = set()
+        self._polls: set[asyncio.Event] = set()
+        self._stopping = False
         self.prefix = "/_bufferproxy"
         self.max_wait = 60.0
 
@@ -85,7 +88,7 @@ class StatusBook:
         if isinstance(standing, Problem):
             return standing
         if asked.wait and not standing.state.ended:
-            standing = await self._changed(id_, min(float(asked.wait), self.max_wait), standing)
+            standing = await self._changed(exchange, id_, min(float(asked.wait), self.max_wait))
             if isinstance(standing, Problem):
                 return standing
         head = JSON
@@ -94,26 +97,38 @@ class StatusBook:
         exchange.reply(200, head, answers.status(standing, self.prefix))
         return None
 
-    async def _changed(self, id_: str, seconds: float, before: Standing) -> Standing | Problem:
-        """Long poll: the standing after its end, or when the time is over."""
-        ended = asyncio.Event()
+    async def _changed(self, exchange: Exchange, id_: str, seconds: float) -> Standing | Problem:
+        """Long poll: the standing after its end, when the time is over, or when the process stops. Is
+        cancelled when the caller hangs up: nothing is kept for it."""
+        poll, nonce_text = asyncio.Event(), id_.encode()[ids.NONCE_TEXT]
 
         def told(change: Change) -> None:
             if change.state.ended and change.id == id_:
-                ended.set()
+                poll.set()
 
-        nonce_text = id_.encode()[ids.NONCE_TEXT]
+        asking = asyncio.current_task()
+        assert asking is not None  # noqa: S101 - see `handle`
+        self._polls.add(poll)
         self._view.watchers.watch(nonce_text, told)
+        exchange.on_hangup = asking.cancel
         try:
             now = await self.standing(id_)  # it may have ended before we watched
-            if isinstance(now, Problem) or now.state.ended:
+            if isinstance(now, Problem) or now.state.ended or self._stopping or exchange.gone:
                 return now
-            await asyncio.wait_for(ended.wait(), seconds)
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await poll.wait()
         finally:
+            exchange.on_hangup = None
             self._view.watchers.unwatch(nonce_text, told)
+            self._polls.discard(poll)
         return await self.standing(id_)
+
+    def release_all(self) -> None:
+        """The process stops: answer every long poll with the state of the moment, and hold nobody any more."""
+        self._stopping = True
+        for poll in self._polls:
+            poll.set()
 
     async def _response(self, exchange: Exchange, id_: str) -> Problem | None:
         row = await self._find(id_)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bufferproxy.testing.load import Load, Sent
+from bufferproxy.testing.processes import Bufferproxy, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +41,60 @@ def _late(told: list[Told]) -> list[tuple[bytes, int, float]]:
 
 
 async def test_an_end_that_comes_before_the_acknowledgement_is_what_a_held_caller_gets(world: World) -> None:
-    """The proxy hears half a second late that a request is stored; the service has answered it long before."""
+    """The proxy hears half a second late that a request is stored; the service has answered it by then."""
     for process in ("run", "proxy"):
         world.mutants[process] = "late-acknowledgement"
     await asyncio.to_thread(world.start, safe_methods=f"wait {HOLD}s")
     async with Load(world.proxy.url, connections=10) as load:
         assert _late(await load.send(CALLS[n % 2] for n in range(40))) == []
+
+
+def _descriptors(process: Bufferproxy) -> int:
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def _poll(process: Bufferproxy, id_: str) -> socket.socket:
+    """A long poll, sent."""
+    caller = socket.create_connection(("127.0.0.1", process.port), timeout=30.0)
+    caller.sendall(
+        b"GET /_bufferproxy/requests/%b HTTP/1.1\r\nHost: a\r\nPrefer: wait=60\r\n\r\n" % id_.encode()
+    )
+    return caller
+
+
+async def _queued(world: World) -> str:
+    """The id of a request that stays queued."""
+    await asyncio.to_thread(world.start)
+    world.recorder.down()
+    async with Load(world.proxy.url, connections=1) as load:
+        return (await load.one(Sent(b"/x"))).id
+
+
+async def test_long_polls_that_hang_up_are_let_go_of_at_once(
+    sqlite_world: World, times: Callable[[int, int], int]
+) -> None:
+    id_ = await _queued(sqlite_world)
+    proxy, polls = sqlite_world.proxy, times(1000, 5000)
+    base = _descriptors(proxy)  # perhaps with the connection of the caller before, which is closing
+    with ExitStack() as stack:
+        for _ in range(polls):
+            stack.enter_context(_poll(proxy, id_))
+        wait_until(lambda: _descriptors(proxy) >= base - 1 + polls, "the polls to be accepted")
+    hung_up = time.monotonic()
+    wait_until(lambda: _descriptors(proxy) <= base, "the polls to be let go of", patience=10.0)
+    assert time.monotonic() - hung_up < 3.0
+
+
+async def test_a_long_poll_does_not_hold_up_the_end_of_a_process_and_is_answered(sqlite_world: World) -> None:
+    id_ = await _queued(sqlite_world)
+    with _poll(sqlite_world.proxy, id_) as poll, _poll(sqlite_world.proxy, "x") as refused:
+        assert refused.recv(100).startswith(b"HTTP/1.1 404"), "the poll before it was read too"
+        began = time.monotonic()
+        assert await asyncio.to_thread(sqlite_world.proxy.terminate) == 0
+        assert time.monotonic() - began < 5.0, "of the 30 s that what is in flight may take"
+        answer = poll.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"state": "queued"' in answer
 
 
 @pytest.mark.kafka

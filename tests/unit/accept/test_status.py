@@ -17,9 +17,10 @@ from bufferproxy.accept.status import StatusBook
 from bufferproxy.http1.problems import Problem
 from bufferproxy.log.memory import Memory, MemoryLog
 from bufferproxy.log.topics import ServiceTopics, topics_of
-from bufferproxy.records import Entry, Partition, State
+from bufferproxy.records import Change, Entry, Partition, State
 from bufferproxy.results.dead_index import Reopened
 from bufferproxy.results.index import Row
+from bufferproxy.results.watchers import Watcher, Watchers
 from bufferproxy.testing.clock import FakeClock
 
 NAMES = ServiceTopics.of("a")
@@ -27,10 +28,25 @@ REQUESTS = Partition(NAMES.requests, 0)
 TERMS = Terms(99, 0.0, None, 60.0, 10, Limits(10, 1000, 60.0), "none", None)
 
 
+class Noticed(Watchers):
+    """`begun` when somebody watches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+
+    def watch(self, nonce_text: bytes, watcher: Watcher) -> None:
+        super().watch(nonce_text, watcher)
+        self.begun.set()
+
+
 class View:
     """Has read everything, and nothing was told of any id."""
 
     behind = 0
+
+    def __init__(self) -> None:
+        self.watchers = Noticed()
 
     async def find(self, id_: str) -> None:
         return None
@@ -38,14 +54,19 @@ class View:
 
 class Exchange:
     method = b"GET"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    gone = False
+    on_hangup: Any = None
 
-    def __init__(self, id_: str) -> None:
+    def __init__(self, id_: str, *headers: tuple[bytes, bytes]) -> None:
+        self.headers = headers
         self.target = f"/_bufferproxy/requests/{id_}".encode()
-        self.answer: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def refuse(self, problem: Problem) -> None:
         self.answer.set_result(problem)
+
+    def reply(self, status: int, head: bytes, body: bytes) -> None:
+        self.answer.set_result((status, json.loads(body)["state"]))
 
 
 async def test_an_id_whose_record_is_of_a_newer_version_gets_an_answer_too() -> None:
@@ -72,6 +93,7 @@ class Settled(View):
     """Of every id: the end that is set here."""
 
     def __init__(self, row: Row) -> None:
+        super().__init__()
         self.row: Row = row
         self.next: Row = row
 
@@ -136,6 +158,7 @@ class Told(View):
     """Something was told of every id."""
 
     def __init__(self, row: Row) -> None:
+        super().__init__()
         self.row = row
 
     async def find(self, id_: str) -> Row:  # type: ignore[override]
@@ -215,3 +238,67 @@ async def test_when_it_is_sent_counts_what_is_known_of_a_rest(rest: float) -> No
         assert standing.eta == rest
         told = json.loads(answers.status(standing, "/p"))
         assert told["eta_seconds"] == (rest if rest < math.inf else None)
+
+
+class Poll:
+    """A long poll of something that is queued, once it waits."""
+
+    @classmethod
+    async def begin(cls) -> Poll:
+        self = cls()
+        self.view = View()
+        self.world = World(self.view)
+        self.id = await self.world.accept(REQUESTS, ids.REQUESTS)
+        self.before = asyncio.all_tasks()
+        self.exchange = Exchange(self.id, (b"Prefer", b"wait=60"))
+        self.world.book.handle(cast("Any", self.exchange))
+        await self.view.watchers.begun.wait()
+        return self
+
+    async def over(self) -> None:
+        """Nothing is left of it."""
+        for task in asyncio.all_tasks() - self.before:
+            await asyncio.wait((task,), timeout=5)
+        assert asyncio.all_tasks() == self.before
+        assert (len(self.view.watchers), self.exchange.on_hangup) == (0, None)
+
+
+async def test_a_long_poll_that_hung_up_leaves_nothing_behind() -> None:
+    poll = await Poll.begin()
+    poll.exchange.gone = True
+    poll.exchange.on_hangup()
+    await poll.over()
+    assert not poll.exchange.answer.done()
+
+
+async def test_a_caller_that_is_gone_before_its_long_poll_begins_is_not_waited_for() -> None:
+    world = World(view := View())
+    exchange = Exchange(await world.accept(REQUESTS, ids.REQUESTS), (b"Prefer", b"wait=60"))
+    exchange.gone = True
+    world.book.handle(cast("Any", exchange))
+    async with asyncio.timeout(5):
+        await exchange.answer  # which the wire throws away
+    assert (len(view.watchers), exchange.on_hangup) == (0, None)
+
+
+async def test_a_long_poll_is_answered_with_the_state_of_the_moment_when_the_process_stops() -> None:
+    poll = await Poll.begin()
+    poll.world.book.release_all()
+    async with asyncio.timeout(5):
+        assert await poll.exchange.answer == (200, "queued")
+        await poll.over()
+        later = Exchange(poll.id, (b"Prefer", b"wait=60"))
+        poll.world.book.handle(cast("Any", later))
+        assert await later.answer == (200, "queued")
+
+
+async def test_a_long_poll_is_told_the_end_of_its_id_and_of_no_other() -> None:
+    poll = await Poll.begin()
+    identity = ids.parse_id(poll.id)
+    assert identity is not None
+    forged = ids.id_of(identity._replace(offset=identity.offset + 1))
+    poll.view.watchers.tell(Change(forged, State.RETRYING, 0, 0, 1, 0))
+    poll.view.watchers.tell(Change(poll.id, State.DELIVERED, 0, 0, 1, 0))
+    async with asyncio.timeout(5):
+        await poll.exchange.answer
+        await poll.over()
