@@ -23,7 +23,7 @@ import uvloop
 from bufferproxy import __version__, descriptors, translate
 from bufferproxy.accept.handler import Intake
 from bufferproxy.accept.routing import Router
-from bufferproxy.accept.status import StatusBook
+from bufferproxy.accept.status import Source, StatusBook
 from bufferproxy.admin.app import admin_app
 from bufferproxy.admin.auth import Access, Tokens
 from bufferproxy.admin.contract import Check
@@ -270,11 +270,11 @@ class Replica:
         routes = [(translate.match(settings.services[stand.name]), stand.front) for stand in self.stands]
         via = pseudonym(self.clock.nonce()[:8])
         intake = Intake(Router(routes), log, view.watchers, via, self.clock, self.events.emit)
-        fronts = {
-            stand.front.number: (stand.front, settings.services[stand.name].results.keep)
+        sources = {
+            stand.front.number: Source(stand.front, settings.services[stand.name].results.keep, stand.survey)
             for stand in self.stands
         }
-        book = self.book = StatusBook(fronts, view, dead, log, self.clock, self._flying)
+        book = self.book = StatusBook(sources, view, dead, log, self.clock, self._flying)
         intake.own = book
         intake.prefix = book.prefix = settings.path_prefix
         intake.max_wait = book.max_wait = settings.max_wait

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 from bufferproxy import envelope, ids
 from bufferproxy.accept import answers
@@ -17,11 +19,12 @@ from bufferproxy.errors import EnvelopeError, LogError
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
 from bufferproxy.log.contract import LogInspector
+from bufferproxy.log.lookups import RecordLookups
+from bufferproxy.log.survey import Survey
 from bufferproxy.records import Change, Partition, Position, Record, State
 from bufferproxy.results.dead_index import Reopened
 from bufferproxy.results.dead_view import DeadView
-from bufferproxy.results.index import Row
-from bufferproxy.results.view import ResultsView
+from bufferproxy.results.view import Finding, ResultsView
 
 REOPENED = frozenset({State.DEAD, State.REJECTED, State.EXPIRED, State.CANCELLED})
 """Ends after which a redrive may have opened the id again."""
@@ -29,23 +32,31 @@ REOPENED = frozenset({State.DEAD, State.REJECTED, State.EXPIRED, State.CANCELLED
 ALLOW = (("Allow", "GET, HEAD"),)
 
 
+class Source(NamedTuple):
+    """Where a service's requests are looked up. `keep`: `results.keep`, in seconds."""
+
+    front: Front
+    keep: float
+    survey: Survey
+
+
 class StatusBook:
     """Answers what became of an id. `flying(id)` tells whether this process is delivering it right now."""
 
     def __init__(
         self,
-        fronts: Mapping[int, tuple[Front, float]],
+        sources: Mapping[int, Source],
         view: ResultsView,
         dead: DeadView,
         log: LogInspector,
         clock: Clock,
         flying: Callable[[str], bool],
     ) -> None:
-        """`fronts`: service number -> front, and `results.keep` in seconds."""
-        self._fronts = fronts
+        """`sources`: by the number of the service."""
+        self._sources = sources
         self._view = view
         self._dead = dead
-        self._log = log
+        self._lookups = RecordLookups(log)
         self._clock = clock
         self._flying = flying
         self._asking: set[asyncio.Task[None]] = set()
@@ -110,7 +121,7 @@ class StatusBook:
         assert asking is not None  # noqa: S101 - see `handle`
         self._polls.add(poll)
         self._view.watchers.watch(nonce_text, told)
-        exchange.on_hangup = asking.cancel
+        exchange.on_hangup = partial(_cancel, asking)
         try:
             now = await self.standing(id_)  # it may have ended before we watched
             if isinstance(now, Problem) or now.state.ended or self._stopping or exchange.gone:
@@ -125,18 +136,19 @@ class StatusBook:
         return await self.standing(id_)
 
     def release_all(self) -> None:
-        """The process stops: answer every long poll with the state of the moment, and hold nobody any more."""
+        """The process stops: answers every long poll with the state of the moment, and holds nobody more."""
         self._stopping = True
         for poll in self._polls:
             poll.set()
 
     async def _response(self, exchange: Exchange, id_: str) -> Problem | None:
-        row = await self._find(id_)
-        if isinstance(row, Problem):
-            return row
-        if isinstance(row, Standing) or not row.state.ended:
+        found = await self._find(id_)
+        if isinstance(found, Problem):
+            return found
+        if isinstance(found, Standing) or not found.row.state.ended:
             return Problem("not-finished", "The request has not ended yet.", retry_after=1.0)
-        if row.reply is None:
+        row, end = found
+        if end is None or end.reply_head is None:
             if row.error is None:  # its answer is being read this moment
                 return Problem("not-finished", "The answer is on its way.", retry_after=1.0)
             if row.error == "reply-too-large":
@@ -144,27 +156,25 @@ class StatusBook:
             if row.state is State.EXPIRED:
                 return Problem("expired", "It was not sent before it expired.")
             return Problem("dead", row.error or "There was no reply.")
-        found = await self._change_at(row.reply, id_)
-        if found is None or found.reply_head is None:
-            return Problem("result-gone", "The answer is no longer kept.")
-        head = found.reply_head
-        if exchange.method == b"GET" and not found.reply_body:
+        head = end.reply_head
+        if exchange.method == b"GET" and not end.reply_body:
             head = answers.without_length(head)
-        exchange.reply_raw(head + b"Bufferproxy-Id: " + id_.encode() + b"\r\n", found.reply_body)
+        exchange.reply_raw(head + b"Bufferproxy-Id: " + id_.encode() + b"\r\n", end.reply_body)
         return None
 
     async def standing(self, id_: str) -> Standing | Problem:
         """Where a request stands. Raises LogUnavailable."""
         found = await self._find(id_)
-        if not isinstance(found, Row):
+        if not isinstance(found, Finding):
             return found
+        row, end = found
         identity = ids.parse_id(id_)
         assert identity is not None  # noqa: S101 - `_find` has parsed it
-        front, _ = self._fronts[identity.service]
-        answer = None if found.reply is None else await self._change_at(found.reply, id_)
+        front = self._sources[identity.service].front
+        reply_head = None if end is None else end.reply_head
         # An error that is told beside such an answer is of an end before a redrive.
-        answered = answer is not None and found.state in (State.DELIVERED, State.REJECTED)
-        state, attempts = found.state, found.attempts
+        answered = reply_head is not None and row.state in (State.DELIVERED, State.REJECTED)
+        state, attempts = row.state, row.attempts
         if not state.ended and self._flying(id_):
             state, attempts = State.DELIVERING, attempts + 1
         return Standing(
@@ -173,57 +183,76 @@ class StatusBook:
             state,
             attempts,
             None,
-            self._eta(front, found.due_at) if state is State.QUEUED else None,
-            found.accepted_at,
-            found.due_at if state in (State.QUEUED, State.RETRYING) else None,
-            found.expires_at,
-            found.at if found.state.ended else None,
-            None if answered else found.error,
-            None if answer is None else answer.reply_head,
+            self._eta(front, row.due_at) if state is State.QUEUED else None,
+            row.accepted_at,
+            row.due_at if state in (State.QUEUED, State.RETRYING) else None,
+            row.expires_at,
+            row.at if row.state.ended else None,
+            None if answered else row.error,
+            reply_head,
         )
 
-    async def _find(self, id_: str) -> Row | Standing | Problem:
-        """A row when something is known of the id, a standing when it is queued, or why neither."""
+    async def _find(self, id_: str) -> Finding | Standing | Problem:
+        """What is known of the id, its standing when it is queued or open again, or why neither."""
         identity = ids.parse_id(id_)
-        if identity is None or identity.service not in self._fronts:
+        source = None if identity is None else self._sources.get(identity.service)
+        if identity is None or source is None:
             return _unknown()
-        front, keep = self._fronts[identity.service]
-        row = await self._view.find(id_)
-        if row is None:
+        front, keep, survey = source
+        sure = self._surely_read(identity, source)
+        found: Finding | Standing | Problem | None = await self._view.find(id_)
+        if found is None:
             if self._view.behind:
                 return Problem("log-unavailable", "The results are still being read.", retry_after=1.0)
-            queued = await self._queued(id_, identity, front)
-            if queued is not None:
-                return queued
-            row = await self._view.find_settled(id_, front.topics)
-        if row is None or row.state in REOPENED:
+            found = None if sure else await self._unread(id_, identity, source)
+        if isinstance(found, Standing | Problem):
+            return found
+        if found is None or found.row.state in REOPENED:
             again = await self._dead.reopened(front.name, id_)
             if again is not None and again.open:
                 return self._open_again(id_, front, again)
-            if again is not None and (row is None or row.at < again.at):
-                row = await self._view.find_settled(id_, front.topics)  # its new end is being read
-        if row is None or (row.state.ended and row.at < (self._clock.wall() - keep) * 1000):
+            if again is not None and (found is None or found.row.at < again.at):  # its new end is being read
+                found = await self._view.find_settled(id_, (await survey.settled_anew()).written)
+        if found is None or (found.row.state.ended and found.row.at < (self._clock.wall() - keep) * 1000):
             return Problem("result-gone", f"It ended more than {keep:g} s ago.")
-        return row
+        return found
 
-    async def _queued(self, id_: str, identity: ids.Identity, front: Front) -> Standing | Problem | None:
-        """None: it lies below the commit, so it has ended or moved."""
-        topic = front.topic(identity.topic)
-        if topic is None:
+    def _surely_read(self, identity: ids.Identity, source: Source) -> bool:
+        """It is settled, and what became of it is among what the view has read, or was never told."""
+        front, _, survey = source
+        partition = Partition(front.topic(identity.topic) or "", identity.partition)
+        committed, written = survey.settled
+        return identity.offset < committed.get(partition, 0) and self._view.has_read(written)
+
+    async def _unread(
+        self, id_: str, identity: ids.Identity, source: Source
+    ) -> Finding | Standing | Problem | None:
+        """Of what the view has not read anything of. Costs one read of a record at most, and none of what is
+        known to be settled; how far everything is, the survey knows."""
+        front, _, survey = source
+        position = Position(Partition(front.topic(identity.topic) or "", identity.partition), identity.offset)
+        lag = survey.lag(position.partition)
+        if lag is None:
             return _unknown()
-        partition = Partition(topic, identity.partition)
-        lag = (await self._log.lag(front.topics.group, (topic,))).get(partition)
-        if lag is None or identity.offset >= lag.end:
-            return _unknown()
-        if identity.offset < lag.committed:
-            return None
-        records = await self._log.read(Position(partition, identity.offset), 1)
-        if not records or records[0].offset != identity.offset:
-            return None  # trimmed meanwhile: settled
-        request = envelope.request_of(records[0], front.number, identity.topic)
+        if position.offset >= lag.committed:
+            record = await self._lookups.record_at(position)
+            if record is not None:
+                return self._queued(id_, identity, front, record, position.offset - lag.committed)
+            if position.offset >= lag.end:  # or it was accepted, has ended and was trimmed, all since then
+                return await self._view.find(id_) or _unknown()
+        settled = survey.settled
+        if position.offset >= settled.committed.get(position.partition, 0):
+            settled = await survey.settled_anew()
+        return await self._view.find_settled(id_, settled.written)
+
+    def _queued(
+        self, id_: str, identity: ids.Identity, front: Front, record: Record, ahead: int
+    ) -> Standing | Problem:
+        """`ahead`: how many of its partition come before it."""
+        request = envelope.request_of(record, front.number, identity.topic)
         if request.id != id_:
             return _unknown()
-        position = max(1, _rank(identity.offset - lag.committed, len(front.partitions)))
+        position = _rank(ahead, len(front.partitions))
         eta = foreseen(front.backlog, 0 if identity.topic == ids.DELAYED else position - 1)
         if request.due_at is not None:
             eta = max(self._until(request.due_at) or 0.0, eta)
@@ -263,13 +292,9 @@ class StatusBook:
         until = self._until(due_at)
         return None if until is None else max(until, foreseen(front.backlog, 0))
 
-    async def _change_at(self, position: Position, id_: str) -> Change | None:
-        """The end of `id_`; None when it is not there any more."""
-        records: Sequence[Record] = await self._log.read(position, 1)
-        if not records or records[0].offset != position.offset:
-            return None
-        change = envelope.change_of(records[0])
-        return change if change.id == id_ else None
+
+def _cancel(asking: asyncio.Task[None]) -> None:
+    asking.cancel()
 
 
 def _rank(ahead: int, partitions: int) -> int:

@@ -199,7 +199,9 @@ class LogTail(ABC):
 class LogInspector(ABC):
     @abstractmethod
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
-        """Every partition of `topics` that exist. Raises LogUnavailable."""
+        """Every partition of `topics` that exist. Commits are looked at before ends: what was appended before
+        one of these commits, to whichever of `topics`, lies below the ends told here. Raises
+        LogUnavailable."""
 
     async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
         """`lag` of many groups, each with its topics. A group that the log cannot tell of is left out. Raises
@@ -225,7 +227,8 @@ class LogInspector(ABC):
 
     @abstractmethod
     async def ping(self) -> None:
-        """Returns when the log answers and can store and deliver; else LogUnavailable within 3 s."""
+        """Returns when the log answers and can store and deliver; else LogUnavailable within 3 s. It waits
+        for nothing but the log: not behind reads and lags, however many are under way."""
 
 
 class Log(LogWriter, LogInspector):

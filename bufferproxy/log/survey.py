@@ -1,11 +1,12 @@
-"""How much lies in the log for each service, and how fast it drains.
+"""How much lies in the log for each service, how fast it drains, and what has surely ended.
 
-One look for all services of a process, twice a second: of those where something moves. The rest is looked at
-now and then.
+One look for all services of a process, twice a second: of those where something moves, or where somebody wants
+to know. The rest is looked at now and then. Nobody else measures, and nobody makes a look come sooner.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -22,6 +23,8 @@ AT_REST_EVERY = 30.0
 """... at what does not. (Where other processes move it too, this one cannot know that it is at rest.)"""
 HORIZON = 10.0
 """Seconds over which the drain rate is averaged."""
+PATIENCE = 5.0
+"""Seconds that somebody waits for the next look to be over."""
 
 
 class Measured(NamedTuple):
@@ -34,6 +37,14 @@ class Measured(NamedTuple):
     size: int = 0
     drained: float = 0.0
     ends: Mapping[Partition, int] = MappingProxyType({})
+
+
+class Settled(NamedTuple):
+    """`committed`: below these offsets everything is settled, and each end of it, or what says where it went,
+    lies below the ends of `written` (of `.results` and `.states`)."""
+
+    committed: Mapping[Partition, int] = MappingProxyType({})
+    written: Mapping[Partition, Lag] = MappingProxyType({})
 
 
 class Survey:
@@ -62,20 +73,29 @@ class Survey:
         """Of all partitions."""
         self._at = clock.now()
         self._drained = 0.0
+        self.settled = Settled()
+        """As of the last look that somebody wanted to know it of."""
+        self._wanted: asyncio.Future[Settled] | None = None
+        self._looked_for: asyncio.Future[Settled] | None = None
 
     def due(self) -> bool:
         """Whether something may have moved since the last look, or should have."""
-        if self._moved() != self._seen:
+        if self._wanted is not None or self._moved() != self._seen:
             return True
         return self._whole.open > self._whole.delayed or self._clock.now() - self._at >= AT_REST_EVERY
 
-    def begin(self) -> None:
-        """A look begins."""
+    def begin(self) -> Sequence[str]:
+        """A look begins, at these topics."""
         self._seen = self._moved()
         self.began()
+        self._looked_for, self._wanted = self._wanted, None
+        names = self.names
+        return names.open if self._looked_for is None else (*names.open, names.results, names.states)
 
     def take(self, lags: Mapping[Partition, Lag]) -> None:
-        """What the look found, of all partitions of `names.open`."""
+        """What the look found, of all partitions of the topics that `begin` named."""
+        if self._looked_for is not None:
+            lags = self._settle(self._looked_for, lags)
         now = self._clock.now()
         before, elapsed = self._lags, now - self._at
         if before and elapsed > 0:
@@ -88,6 +108,36 @@ class Survey:
         self._lags, self._at = lags, now
         self._whole = self._measured(lags)
         self._told(self._whole)
+
+    def _settle(
+        self, looked_for: asyncio.Future[Settled], lags: Mapping[Partition, Lag]
+    ) -> Mapping[Partition, Lag]:
+        """Tells those that wanted to know. Returns what is of open requests."""
+        told = (self.names.results, self.names.states)
+        written = {partition: lag for partition, lag in lags.items() if partition.topic in told}
+        lags = {partition: lag for partition, lag in lags.items() if partition not in written}
+        self.settled = Settled({partition: lag.committed for partition, lag in lags.items()}, written)
+        if not looked_for.done():
+            looked_for.set_result(self.settled)
+        return lags
+
+    def fail(self, failure: LogError) -> None:
+        """The look found nothing."""
+        if self._looked_for is not None and not self._looked_for.done():
+            self._looked_for.set_exception(failure)
+            self._looked_for.exception()  # nobody is left to see it when all hung up
+
+    def lag(self, partition: Partition) -> Lag | None:
+        """As of the last look; None for what is no partition of open requests."""
+        return self._lags.get(partition)
+
+    async def settled_anew(self) -> Settled:
+        """Of a look that begins from now on: the next one, which tells all that ask until then. Raises
+        LogUnavailable, or TimeoutError where no look comes to an end."""
+        if self._wanted is None:
+            self._wanted = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.shield(self._wanted)
 
     def _averaged(
         self, pace: float, elapsed: float, before: Mapping[Partition, Lag], now: Mapping[Partition, Lag]
@@ -144,15 +194,23 @@ class Surveyor:
     async def look(self, surveys: Sequence[Survey] | None = None) -> None:
         """At these, or at all. Raises LogUnavailable when the log could not tell of all of them."""
         wanted = self.surveys if surveys is None else surveys
-        for survey in wanted:
-            survey.begin()
-        found = await self._log.lags({survey.names.group: survey.names.open for survey in wanted})
+        topics = {survey.names.group: survey.begin() for survey in wanted}
+        try:
+            found = await self._log.lags(topics)
+        except LogError as failure:
+            for survey in wanted:
+                survey.fail(failure)
+            raise
+        unknown = [survey for survey in wanted if survey.names.group not in found]
         for survey in wanted:
             if survey.names.group in found:
                 survey.take(found[survey.names.group])
-        if len(found) < len(wanted):
-            unknown = [survey.names.group for survey in wanted if survey.names.group not in found]
-            raise LogUnavailable(f"how much waits is not known of {', '.join(unknown)}")
+        if unknown:
+            groups = ", ".join(survey.names.group for survey in unknown)
+            missing = LogUnavailable(f"how much waits is not known of {groups}")
+            for survey in unknown:
+                survey.fail(missing)
+            raise missing
 
     def __repr__(self) -> str:
         return f"<Surveyor of {len(self.surveys)} services>"

@@ -56,10 +56,14 @@ class Reading:
             self.next[partition] = max(end, self.next.get(partition, 0))
         self._moved.set()
 
+    def reached(self, lags: Mapping[Partition, Lag]) -> bool:
+        """Whether all that these tell of was read."""
+        return all(max(self.next.get(p, 0), lag.start) >= lag.end for p, lag in lags.items())
+
     async def up_to(self, lags: Mapping[Partition, Lag]) -> None:
         """Returns when all that these tell of was read. Raises TimeoutError."""
         async with asyncio.timeout(PATIENCE):
-            while any(max(self.next.get(p, 0), lag.start) < lag.end for p, lag in lags.items()):
+            while not self.reached(lags):
                 self._moved.clear()
                 await self._moved.wait()
 

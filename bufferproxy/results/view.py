@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from bufferproxy.clock import Clock
 from bufferproxy.envelope import change_of
 from bufferproxy.errors import EnvelopeError, LogError, LogUnavailable
 from bufferproxy.ids import NONCE_TEXT
-from bufferproxy.log.contract import Log, LogTail
+from bufferproxy.log.contract import Lag, Log, LogTail
+from bufferproxy.log.lookups import RecordLookups
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Change, Partition, Position, Record
 from bufferproxy.results.index import Ends, Index, Row, settled
@@ -37,12 +39,19 @@ CATCH_UP = 2.0
 """Seconds between two looks, while it is behind, at what the log has let go of."""
 
 
+class Finding(NamedTuple):
+    """What is known of an id. `end`: the record that says it, where `row` is of one in `.results`."""
+
+    row: Row
+    end: Change | None = None
+
+
 class ResultsView:
     def __init__(
         self, log: Log, index: Index, services: Sequence[tuple[ServiceTopics, float]], clock: Clock
     ) -> None:
         """`services`: topics and `results.keep` in seconds."""
-        self._log = log
+        self._lookups = RecordLookups(log)
         self._index = index
         self._services = services
         self._clock = clock
@@ -117,29 +126,32 @@ class ResultsView:
         read = self._reading.next
         return sum(max(0, end - read.get(partition, 0)) for partition, end in self._goal.items())
 
-    async def find(self, id_: str) -> Row | None:
+    async def find(self, id_: str) -> Finding | None:
         """Raises LogUnavailable or LogUnusable."""
         row, ends = await self._index.find(id_)
         for position in ends:
-            end = await self._end_at(position, id_)
-            if end is not None:
-                return settled(row, end)
-        return row
+            change = await self._change_at(position, id_)
+            if change is not None:
+                end = _row_of(change, position)
+                holds = settled(row, end)
+                return Finding(holds, change if holds is end else None)
+        return None if row is None else Finding(row)
 
-    async def _end_at(self, position: Position, id_: str) -> Row | None:
+    async def _change_at(self, position: Position, id_: str) -> Change | None:
         """None: it is not kept any more, or there is something else, or what cannot be understood."""
         if position.partition not in self._reading.next:
             return None  # of a log that was there before this one
-        records = await self._log.read(position, 1)
-        if not records or records[0].position != position or records[0].key != id_.encode():
-            return None
-        change = _change_of(records[0])
-        return None if change is None else _row_of(change, position)
+        record = await self._lookups.record_at(position)
+        return None if record is None or record.key != id_.encode() else _change_of(record)
 
-    async def find_settled(self, id_: str, names: ServiceTopics) -> Row | None:
-        """`find` for an id that is settled: its end was appended before, so it is read up to there first.
-        Raises LogUnavailable, LogUnusable or TimeoutError."""
-        await self._reading.up_to(await self._log.lag(names.group, (names.results, names.states)))
+    def has_read(self, written: Mapping[Partition, Lag]) -> bool:
+        """All that these tell of: an id that `find` does not know is not among it."""
+        return self._reading.reached(written)
+
+    async def find_settled(self, id_: str, written: Mapping[Partition, Lag]) -> Finding | None:
+        """`find` for an id whose end is in what these tell of: it is read up to there first. Raises
+        LogUnavailable, LogUnusable or TimeoutError."""
+        await self._reading.up_to(written)
         return await self.find(id_)
 
     def __repr__(self) -> str:

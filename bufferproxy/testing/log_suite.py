@@ -599,9 +599,42 @@ class Inspecting(_Suite):
         assert list(await world.log.read(Position(partition, position.offset + 1), 5)) == []
         assert list(await world.log.read(Position(partition, position.offset + 1000), 5)) == []
 
+    async def test_what_was_appended_before_a_commit_lies_below_the_ends_told_with_it(
+        self, world: World
+    ) -> None:
+        requests, results = await world.partition(), await world.partition()
+        member = await world.join(requests.topic)
+
+        async def settle() -> None:
+            for number in range(20):
+                await world.append(requests, b"%d" % number)
+                (record,) = await member.take(1)
+                await world.append(results, record.value)
+                await member.commit(record)
+
+        settling = asyncio.create_task(settle())
+        while not settling.done():
+            lags = await world.log.lag(world.group, [requests.topic, results.topic])
+            settled = lags[requests].committed - lags[requests].start
+            assert settled <= lags[results].end - lags[results].start
+            await asyncio.sleep(0)  # a log in memory answers without a pause
+        await settling
+
     async def test_a_ping_is_answered(self, world: World) -> None:
         async with asyncio.timeout(PATIENCE):
             await world.log.ping()
+
+    async def test_a_ping_waits_behind_no_read_and_no_lag(self, world: World) -> None:
+        partition = await world.partition()
+        (position,) = await world.append(partition, b"body")
+        busy = [
+            asyncio.ensure_future(asking)
+            for _ in range(100)
+            for asking in (world.log.read(position, 1), world.log.lag(world.group, [partition.topic]))
+        ]
+        await asyncio.sleep(0)  # all have begun
+        await world.log.ping()
+        await asyncio.gather(*busy, return_exceptions=True)
 
 
 class Trimming(_Suite):

@@ -111,7 +111,9 @@ class World:
 async def check(world: World, view: ResultsView, identities: Sequence[Identity]) -> None:
     for identity in identities:
         id_ = id_of(identity)
-        row = await view.find_settled(id_, NAMES)
+        written = await world.log.lag(NAMES.group, (NAMES.results, NAMES.states))
+        finding = await view.find_settled(id_, written)
+        row = None if finding is None else finding.row
         found = None if row is None else Standing(row.state, row.reply, row.error, row.at)
         assert found == world.model.get(id_)
 

@@ -76,6 +76,8 @@ class KafkaLog(Log):
         self._readers: list[WatchedReader] = []
         self._tails: list[WatchedTail] = []
         self._sight = Sight(clients, clock)
+        # A client of its own: kafka-python's admin client fails what is asked of it while it is busy.
+        self._pings = Topics(clients.admin, clients.options.replication)
         # Threads of their own: however many wait for an answer to be read, a ping need not wait for them.
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="bufferproxy-read")
         self._pinging = ThreadPoolExecutor(1, thread_name_prefix="bufferproxy-ping")
@@ -109,7 +111,7 @@ class KafkaLog(Log):
     async def ping(self) -> None:
         try:
             async with asyncio.timeout(PING):
-                await asyncio.get_running_loop().run_in_executor(self._pinging, self._topics.ping)
+                await asyncio.get_running_loop().run_in_executor(self._pinging, self._pings.ping)
         except TimeoutError:
             raise LogUnavailable(f"Kafka at {self._clients.brokers} did not answer in {PING:g} s") from None
         # That a broker answers is not enough: the clients that store and deliver are others than this one.
@@ -211,6 +213,7 @@ class KafkaLog(Log):
             stack.callback(self._reading.shutdown, wait=False)
             stack.callback(self._pinging.shutdown, wait=False)
             stack.push_async_callback(asyncio.to_thread, self._topics.close)
+            stack.push_async_callback(asyncio.to_thread, self._pings.close)
             stack.push_async_callback(asyncio.to_thread, self._sight.close)
             stack.push_async_callback(self._producer.abandon if abandon else self._producer.close)
             for each in self._polling:

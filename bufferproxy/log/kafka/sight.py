@@ -40,10 +40,14 @@ class Sight:
     def _read(self, position: Position, limit: int) -> list[Record]:
         place = TopicPartition(*position.partition)
         if self._consumer is None:
-            self._consumer = self._clients.consumer()
+            # What is read is there. The fetch that kafka-python sends ahead, past it, must not hold up the
+            # next read for as long as Kafka would wait for something to be appended.
+            self._consumer = self._clients.consumer(fetch_max_wait_ms=1)
             self._consumer._fetcher.PartitionRecords = Parsed
         consumer = self._consumer
-        consumer.assign([place])
+        # As `assign`, which would forget the topics before it, and wait for their metadata with the next one.
+        consumer._subscription.assign_from_user([place])
+        consumer._cluster.add_topic(place.topic)
         (end,) = consumer.end_offsets([place], timeout_ms=PATIENCE * 1000).values()
         (start,) = consumer.beginning_offsets([place], timeout_ms=PATIENCE * 1000).values()
         at = max(position.offset, start)

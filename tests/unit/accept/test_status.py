@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -13,15 +13,23 @@ from bufferproxy.accept.admission import Limits, Outlook
 from bufferproxy.accept.answers import Standing
 from bufferproxy.accept.backlog import Backlog
 from bufferproxy.accept.front import Front, Terms
-from bufferproxy.accept.status import StatusBook
+from bufferproxy.accept.status import Source, StatusBook
+from bufferproxy.errors import LogUnavailable
 from bufferproxy.http1.problems import Problem
 from bufferproxy.log.memory import Memory, MemoryLog
+from bufferproxy.log.survey import EVERY, Survey, Surveyor
 from bufferproxy.log.topics import ServiceTopics, topics_of
-from bufferproxy.records import Change, Entry, Partition, State
+from bufferproxy.records import Change, Entry, Partition, Position, Record, State
 from bufferproxy.results.dead_index import Reopened
 from bufferproxy.results.index import Row
+from bufferproxy.results.view import Finding
 from bufferproxy.results.watchers import Watcher, Watchers
 from bufferproxy.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from bufferproxy.log.contract import Lag
 
 NAMES = ServiceTopics.of("a")
 REQUESTS = Partition(NAMES.requests, 0)
@@ -48,8 +56,14 @@ class View:
     def __init__(self) -> None:
         self.watchers = Noticed()
 
-    async def find(self, id_: str) -> None:
+    async def find(self, id_: str) -> Finding | None:
         return None
+
+    def has_read(self, written: Mapping[Partition, Lag]) -> bool:
+        return True
+
+    async def find_settled(self, id_: str, written: Mapping[Partition, Lag]) -> Finding | None:
+        return await self.find(id_)
 
 
 class Exchange:
@@ -69,26 +83,6 @@ class Exchange:
         self.answer.set_result((status, json.loads(body)["state"]))
 
 
-async def test_an_id_whose_record_is_of_a_newer_version_gets_an_answer_too() -> None:
-    clock = FakeClock()
-    log = MemoryLog(Memory(), clock)
-    await log.ensure(
-        topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60), create=True
-    )
-    front = Front("a", NAMES, (REQUESTS,), TERMS, Backlog(math.inf, exact=True))
-    nonce = clock.nonce()
-    headers = (("bufferproxy-version", b"9"), ("bufferproxy-nonce", nonce))
-    position = await log.append(REQUESTS, Entry(None, b"", headers))
-    id_ = ids.id_of(ids.Identity(front.number, ids.REQUESTS, 0, position.offset, 0, nonce))
-    book = StatusBook(
-        {front.number: (front, 60.0)}, cast("Any", View()), cast("Any", None), log, clock, lambda _: False
-    )
-    exchange = Exchange(id_)
-    book.handle(cast("Any", exchange))
-    async with asyncio.timeout(5):
-        assert (await exchange.answer).slug == "log-unavailable"
-
-
 class Settled(View):
     """Of every id: the end that is set here."""
 
@@ -97,11 +91,11 @@ class Settled(View):
         self.row: Row = row
         self.next: Row = row
 
-    async def find(self, id_: str) -> Row:  # type: ignore[override]
-        return self.row
+    async def find(self, id_: str) -> Finding:
+        return Finding(self.row)
 
-    async def find_settled(self, id_: str, names: ServiceTopics) -> Row:
-        return self.next
+    async def find_settled(self, id_: str, written: Mapping[Partition, Lag]) -> Finding:
+        return Finding(self.next)
 
 
 class Dead:
@@ -121,21 +115,16 @@ def dead_row(now_ms: int) -> Row:
 async def test_what_a_redrive_opened_again_is_queued_until_its_new_end_is_read() -> None:
     clock = FakeClock()
     now_ms = int(clock.wall() * 1000)
-    front = Front("a", NAMES, (REQUESTS,), TERMS, Backlog(math.inf, exact=True))
-    id_ = ids.id_of(ids.Identity(front.number, ids.REQUESTS, 0, 0, 0, clock.nonce()))
-    view, dead, flying = Settled(dead_row(now_ms)), Dead(), set[str]()
-    book = StatusBook(
-        {front.number: (front, 60.0)},
-        cast("Any", view),
-        cast("Any", dead),
-        MemoryLog(),
-        clock,
-        flying.__contains__,
-    )
+    view, flying = Settled(dead_row(now_ms)), set[str]()
+    world = World(view, clock=clock, flying=flying)
+    dead, id_ = world.dead, await world.accept(REQUESTS, ids.REQUESTS)
 
     async def state() -> tuple[str, int]:
-        standing = await book.standing(id_)
-        assert not isinstance(standing, Problem)
+        asking = asyncio.ensure_future(world.book.standing(id_))
+        await asyncio.sleep(0)
+        await world.surveyor.look()  # as it does twice a second
+        standing = await asking
+        assert isinstance(standing, Standing)
         return standing.state.value, standing.attempts
 
     assert await state() == ("dead", 8)
@@ -161,31 +150,86 @@ class Told(View):
         super().__init__()
         self.row = row
 
-    async def find(self, id_: str) -> Row:  # type: ignore[override]
-        return self.row._replace(id=id_)
+    async def find(self, id_: str) -> Finding:
+        return Finding(self.row._replace(id=id_))
+
+
+class CountedLog(MemoryLog):
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(Memory(), clock)
+        self.reads = 0
+        self.lags = 0
+
+    async def read(self, position: Position, limit: int) -> Sequence[Record]:
+        self.reads += 1
+        return await super().read(position, limit)
+
+    async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
+        self.lags += 1
+        return await super().lag(group, topics)
 
 
 class World:
-    def __init__(self, view: View | None = None, *, flying: bool = False) -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self, view: View | None = None, *, clock: FakeClock | None = None, flying: Collection[str] = ()
+    ) -> None:
+        self.clock = clock or FakeClock()
         self.now = int(self.clock.wall() * 1000)
-        self.log = MemoryLog(Memory(), self.clock)
+        self.log = CountedLog(self.clock)
         self.front = Front("a", NAMES, (REQUESTS,), TERMS, Backlog(1.0, exact=True))
-        fronts = {self.front.number: (self.front, 60.0)}
+        self.surveyor = Surveyor(self.log, self.clock)
+        self.survey = Survey(NAMES, self.clock, lambda: None, lambda _: None, concurrency=1)
+        self.surveyor.surveys.append(self.survey)
+        self.dead = Dead()
         self.book = StatusBook(
-            fronts, cast("Any", view or View()), cast("Any", Dead()), self.log, self.clock, lambda _: flying
+            {self.front.number: Source(self.front, 60.0, self.survey)},
+            cast("Any", view or View()),
+            cast("Any", self.dead),
+            self.log,
+            self.clock,
+            flying.__contains__,
         )
 
     async def accept(self, place: Partition, topic: int, **fields: Any) -> str:
-        await self.log.ensure(
-            topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60), create=True
-        )
+        await self.ensure()
         nonce = self.clock.nonce()
         entry = envelope.accepted(
             key=None, head=b"", body=b"", accepted_at=self.now, nonce=nonce, results=0, **fields
         )
         _, offset = await self.log.append(place, entry)
-        return ids.id_of(ids.Identity(self.front.number, topic, place.number, offset, 0, nonce))
+        return self.id(offset, nonce, topic, place.number)
+
+    async def ensure(self) -> None:
+        """The topics, and a first look at them."""
+        topics = topics_of(NAMES, partitions=1, body=99, reply=99, keep_results=60, keep_dead=60)
+        await self.log.ensure(topics, create=True)
+        if self.survey.lag(REQUESTS) is None:
+            await self.surveyor.look()
+
+    def id(self, offset: int, nonce: bytes, topic: int = ids.REQUESTS, partition: int = 0) -> str:
+        return ids.id_of(ids.Identity(self.front.number, topic, partition, offset, 0, nonce))
+
+    async def settle(self, offset: int, *, trim: bool = False) -> None:
+        await self.log.commit(NAMES.group, {REQUESTS: (offset, "")})
+        if trim:
+            self.log.trim()
+
+    async def slug(self, id_: str) -> str:
+        standing = await self.book.standing(id_)
+        assert isinstance(standing, Problem)
+        return standing.slug
+
+
+async def test_an_id_whose_record_is_of_a_newer_version_gets_an_answer_too() -> None:
+    world = World()
+    await world.ensure()
+    nonce = world.clock.nonce()
+    headers = (("bufferproxy-version", b"9"), ("bufferproxy-nonce", nonce))
+    position = await world.log.append(REQUESTS, Entry(None, b"", headers))
+    exchange = Exchange(world.id(position.offset, nonce))
+    world.book.handle(cast("Any", exchange))
+    async with asyncio.timeout(5):
+        assert (await exchange.answer).slug == "log-unavailable"
 
 
 async def test_what_lies_in_the_tier_where_it_was_accepted_is_queued_until_its_moment() -> None:
@@ -215,8 +259,11 @@ async def test_an_id_of_a_topic_that_the_service_does_not_have_is_unknown() -> N
 async def test_what_has_hopped_is_queued_as_it_was_told_until_it_flies(flying: bool, state: State) -> None:
     now = int(FakeClock().wall() * 1000)
     row = Row("", State.QUEUED, now, now, 0, None, None, now + 9_000, None)
-    world = World(Told(row), flying=flying)
+    flying_ids: set[str] = set()
+    world = World(Told(row), flying=flying_ids)
     id_ = await world.accept(REQUESTS, ids.DELAYED)
+    if flying:
+        flying_ids.add(id_)
     standing = await world.book.standing(id_)
     assert isinstance(standing, Standing)
     assert (standing.state, standing.attempts) == (state, int(flying))
@@ -302,3 +349,100 @@ async def test_a_long_poll_is_told_the_end_of_its_id_and_of_no_other() -> None:
     async with asyncio.timeout(5):
         await poll.exchange.answer
         await poll.over()
+
+
+# --- what a status request costs the log ------------------------------------------------------------------
+
+
+async def test_an_id_that_was_never_given_out_is_unknown_above_the_commit_and_gone_below_it() -> None:
+    world = World()
+    for _ in range(4):
+        await world.accept(REQUESTS, ids.REQUESTS)
+    await world.settle(2)
+    await world.surveyor.look()
+    asking = asyncio.ensure_future(world.slug(world.id(1, world.clock.nonce())))
+    await asyncio.sleep(0)
+    await world.surveyor.look()
+    assert await asking == "result-gone"
+    lags, reads = world.log.lags, world.log.reads
+    assert await world.slug(world.id(0, world.clock.nonce())) == "result-gone"
+    assert world.log.reads == reads, "what is settled, and whose end is read, is in no other place"
+    assert await world.slug(world.id(3, world.clock.nonce())) == "unknown-request"
+    assert await world.slug(world.id(99, world.clock.nonce())) == "unknown-request"
+    assert await world.slug(world.id(0, world.clock.nonce(), partition=7)) == "unknown-request"
+    assert (world.log.lags, world.log.reads) == (lags, reads + 2)
+
+
+async def test_what_is_queued_costs_one_read_and_its_place_follows_from_the_last_look() -> None:
+    world = World()
+    queued = [await world.accept(REQUESTS, ids.REQUESTS) for _ in range(4)]
+    await world.settle(1)
+    await world.surveyor.look()
+    queued.append(await world.accept(REQUESTS, ids.REQUESTS))
+    lags, reads = world.log.lags, world.log.reads
+    for place, id_ in enumerate(queued[1:], 1):
+        standing = await world.book.standing(id_)
+        assert isinstance(standing, Standing)
+        assert (standing.state, standing.position) == (State.QUEUED, place)
+    assert (world.log.lags, world.log.reads) == (lags, reads + 4)
+
+
+async def test_what_is_settled_since_the_ends_were_counted_waits_for_the_next_look() -> None:
+    """Its end was appended before the commit: whether the view has read so far only a later look can tell."""
+    row = dead_row(int(FakeClock().wall() * 1000))._replace(state=State.DELIVERED, error=None)
+
+    class Late(View):
+        async def find_settled(self, id_: str, written: Mapping[Partition, Lag]) -> Finding | None:
+            return Finding(row) if written[Partition(NAMES.results, 0)].end == 1 else None
+
+    world = World(Late())
+    id_ = await world.accept(REQUESTS, ids.REQUESTS)
+    await world.log.append(Partition(NAMES.results, 0), Entry(id_.encode(), b"", ()))
+    await world.settle(1)
+    await world.surveyor.look()
+    surveying = asyncio.create_task(world.surveyor.run())
+    asking = asyncio.ensure_future(world.book.standing(id_))
+    while not asking.done():
+        await world.clock.until_set()
+        await world.clock.advance(EVERY)
+    standing = asking.result()
+    assert isinstance(standing, Standing)
+    assert standing.state is State.DELIVERED
+    surveying.cancel()
+
+
+async def test_what_was_accepted_ended_and_trimmed_since_the_last_look_is_found_when_its_end_is_read() -> (
+    None
+):
+    class Reading(View):
+        """Has read the end when it is asked again."""
+
+        asked = 0
+
+        async def find(self, id_: str) -> Finding | None:
+            self.asked += 1
+            if self.asked == 1:
+                return None
+            return Finding(dead_row(int(world.clock.wall() * 1000))._replace(state=State.DELIVERED))
+
+    world = World(Reading())
+    id_ = await world.accept(REQUESTS, ids.REQUESTS)
+    await world.settle(1, trim=True)
+    standing = await world.book.standing(id_)
+    assert isinstance(standing, Standing)
+    assert standing.state is State.DELIVERED
+
+
+async def test_a_log_that_is_away_when_the_next_look_is_due_is_said_to_be_away() -> None:
+    world = World()
+    id_ = await world.accept(REQUESTS, ids.REQUESTS)
+    await world.settle(1, trim=True)
+    await world.surveyor.look()
+    asking = Exchange(id_)
+    world.book.handle(cast("Any", asking))
+    await asyncio.sleep(0)
+    await world.log.close()
+    with pytest.raises(LogUnavailable):
+        await world.surveyor.look()
+    async with asyncio.timeout(5):
+        assert (await asking.answer).slug == "log-unavailable"

@@ -51,7 +51,9 @@ class Consumer:
 
 def opened(producer: Producer) -> KafkaLog:
     clients = Clients("127.0.0.1:1", KafkaOptions())
-    return KafkaLog(clients, cast("Any", producer), cast("Any", Topics()), SystemClock())
+    log = KafkaLog(clients, cast("Any", producer), cast("Any", Topics()), SystemClock())
+    log._pings = cast("Any", Topics())
+    return log
 
 
 async def test_a_broker_that_answers_does_not_hide_that_a_client_of_it_is_in_trouble() -> None:

@@ -19,10 +19,12 @@ class Consumer:
 
     def __init__(self) -> None:
         self._fetcher = SimpleNamespace()
+        self._subscription = SimpleNamespace(assign_from_user=self._assign)
+        self._cluster = SimpleNamespace(add_topic=lambda topic: None)
         self.crashed = False
         self.closed = False
 
-    def assign(self, places: Sequence[Any]) -> None:
+    def _assign(self, places: Sequence[Any]) -> None:
         if self.crashed:
             raise RuntimeError("its I/O loop has crashed")
 
@@ -43,7 +45,7 @@ def test_after_a_read_that_failed_the_next_one_has_a_consumer_of_its_own() -> No
     made: list[Consumer] = []
 
     class Clients:
-        def consumer(self) -> Consumer:
+        def consumer(self, *, fetch_max_wait_ms: int) -> Consumer:
             made.append(Consumer())
             return made[-1]
 

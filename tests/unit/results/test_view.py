@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from bufferproxy.results.index import Row
+
 NAMES = ServiceTopics.of("a")
 RESULTS, STATES = Partition(NAMES.results, 0), Partition(NAMES.states, 0)
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -60,6 +62,12 @@ class World:
             await asyncio.wait([task])
             await self.index.close()
 
+    async def settled(self, view: ResultsView, id_: str) -> Row:
+        """Once all is read that is in the log now."""
+        found = await view.find_settled(id_, await self.log.lag(NAMES.group, (NAMES.results, NAMES.states)))
+        assert found is not None
+        return found.row
+
     async def tell(
         self,
         id_: str,
@@ -71,6 +79,12 @@ class World:
     ) -> None:
         change = Change(id_, state, int(self.clock.wall() * 1000), 1, 1, 0, head, b"", error)
         await self.log.append(where, entry_of(change))
+
+
+async def found(view: ResultsView, id_: str) -> Row:
+    finding = await view.find(id_)
+    assert finding is not None
+    return finding.row
 
 
 def told(view: ResultsView, id_: str) -> asyncio.Future[Change]:
@@ -91,8 +105,7 @@ async def test_an_end_wakes_who_waits_and_can_be_found(tmp_path: Path) -> None:
         waiting = told(view, A)
         await world.tell(A, State.DELIVERED)
         assert (await waiting).reply_head == HEAD
-        row = await view.find(A)
-        assert row is not None
+        row = await found(view, A)
         assert (row.state, row.reply) == (State.DELIVERED, Position(RESULTS, 0))
         assert await view.find(B) is None
 
@@ -104,8 +117,7 @@ async def test_the_copy_in_states_never_stands_for_the_answer(tmp_path: Path) ->
         waiting = told(view, A)
         await world.tell(A, State.DELIVERED, where=STATES)
         await waiting
-        row = await view.find(A)
-        assert row is not None
+        row = await found(view, A)
         assert row.reply == Position(RESULTS, 0)
 
 
@@ -120,8 +132,7 @@ async def test_an_end_told_in_results_and_in_states_has_its_answer_in_any_order(
                 error = "attempts: 8 attempts" if answered else None
                 head = HEAD if answered else None
                 await world.tell(id_, State.DEAD, where=where, head=head, error=error)
-            row = await view.find_settled(id_, NAMES)
-            assert row is not None
+            row = await world.settled(view, id_)
             assert (row.state, row.error) == (State.DEAD, "attempts: 8 attempts")
             assert row.reply is not None
 
@@ -131,8 +142,7 @@ async def test_an_end_whose_answer_is_not_read_yet_has_ended_without_one(tmp_pat
     async with world.running() as view:
         await world.tell(A, State.RETRYING, where=STATES, head=None, error="503")
         await world.tell(A, State.DELIVERED, where=STATES, head=None)
-        row = await view.find_settled(A, NAMES)
-        assert row is not None
+        row = await world.settled(view, A)
         assert (row.state, row.reply, row.error) == (State.DELIVERED, None, None)
 
 
@@ -142,8 +152,7 @@ async def test_the_end_that_can_be_understood_is_shown_when_a_newer_one_cannot(t
         await world.tell(A, State.DELIVERED)
         await world.log.append(RESULTS, Entry(A.encode(), b"", (("bufferproxy-version", b"9"),)))
         await world.log.append(RESULTS, Entry(None, b"", ()))
-        row = await view.find_settled(A, NAMES)
-        assert row is not None
+        row = await world.settled(view, A)
         assert row.reply == Position(RESULTS, 0)
 
 
@@ -152,7 +161,7 @@ async def test_an_end_that_the_log_has_let_go_of_is_not_known_any_more(tmp_path:
     async with world.running() as view:
         await world.tell(A, State.DELIVERED)
         await world.tell(B, State.DELIVERED)
-        assert await view.find_settled(A, NAMES) is not None
+        assert await world.settled(view, A)
         world.memory.partitions[RESULTS].drop_below(1)
         assert await view.find(A) is None
         assert await view.find(B) is not None
@@ -184,7 +193,7 @@ async def test_after_a_restart_it_reads_on_where_it_left_off(tmp_path: Path) -> 
     await world.tell(B, State.REJECTED)
     again = World(tmp_path, world.memory)
     async with again.running() as view:
-        assert (await view.find_settled(B, NAMES)) is not None
+        assert await world.settled(view, B)
         assert (await view.find(A)) is not None
         assert view.behind == 0
     assert repr(view) == "<ResultsView behind=0 <Watchers of 0 ids>>"
@@ -199,7 +208,7 @@ async def test_what_was_there_before_the_start_counts_as_behind_until_it_is_read
     again = World(tmp_path, world.memory)
     async with again.running() as view:
         assert view.behind == 3
-        assert await view.find_settled(named("2"), NAMES) is not None
+        assert await world.settled(view, named("2"))
         assert view.behind == 0
 
 
