@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -14,8 +14,6 @@ from bufferproxy.log.survey import EVERY
 from bufferproxy.testing.load import Load, Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from bufferproxy.testing.processes import Bufferproxy
     from bufferproxy.testing.world import World
 
@@ -43,17 +41,19 @@ class Readiness:
         self._process = process
         self._over = False
         self.said: list[bool] = []
-        self._looking = asyncio.create_task(asyncio.to_thread(self._look))
 
     def _look(self) -> None:
         while not self._over:
             self.said.append(self._process.ready)
             time.sleep(0.05)
 
-    async def over(self) -> Collection[bool]:
+    async def __aenter__(self) -> Self:
+        self._looking = asyncio.create_task(asyncio.to_thread(self._look))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         self._over = True
         await self._looking
-        return set(self.said)
 
 
 def _operations(process: Bufferproxy, *names: str) -> float:
@@ -82,9 +82,9 @@ async def test_status_requests_of_any_kind_are_answered_and_ask_nothing_of_kafka
         *((_forged(queued[0], offset=first.offset + number), {404}) for number in range(20)),
         *((_forged(id_, offset=random.randrange(10**6, 10**12)), {404}) for id_ in queued[:20]),
     )
-    readiness, began, before = Readiness(proxy), time.monotonic(), _operations(proxy, "lag", "ping")
+    began, before = time.monotonic(), _operations(proxy, "lag", "ping")
     right = dict(kinds)
-    async with Load(proxy.url, connections=64) as load:
+    async with Readiness(proxy) as readiness, Load(proxy.url, connections=64) as load:
         for rate, count in ((50, 150), (500, 1000)):
             await load.send(
                 (
@@ -100,5 +100,5 @@ async def test_status_requests_of_any_kind_are_answered_and_ask_nothing_of_kafka
         if one.status not in right[one.sent.target.rpartition(b"/")[2].decode()]
     ]
     assert wrong == []
-    assert await readiness.over() == {True}
+    assert set(readiness.said) == {True}
     assert asked <= elapsed * (1 / EVERY + 1) + 3
