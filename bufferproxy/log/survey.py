@@ -1,7 +1,7 @@
 """How much lies in the log for each service, how fast it drains, and what has surely ended.
 
-One look for all services of a process, twice a second: of those where something moves, or where somebody wants
-to know. The rest is looked at now and then. Nobody else measures, and nobody makes a look come sooner.
+One look for all services of a process, twice a second: of those where something moves, or of which somebody
+wants to know. The rest is looked at now and then. Nobody else measures, nor makes a look come sooner.
 """
 
 from __future__ import annotations

@@ -158,14 +158,14 @@ class CountedLog(MemoryLog):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(Memory(), clock)
         self.reads = 0
-        self.lags = 0
+        self.looks = 0
 
     async def read(self, position: Position, limit: int) -> Sequence[Record]:
         self.reads += 1
         return await super().read(position, limit)
 
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
-        self.lags += 1
+        self.looks += 1
         return await super().lag(group, topics)
 
 
@@ -364,13 +364,13 @@ async def test_an_id_that_was_never_given_out_is_unknown_above_the_commit_and_go
     await asyncio.sleep(0)
     await world.surveyor.look()
     assert await asking == "result-gone"
-    lags, reads = world.log.lags, world.log.reads
+    lags, reads = world.log.looks, world.log.reads
     assert await world.slug(world.id(0, world.clock.nonce())) == "result-gone"
     assert world.log.reads == reads, "what is settled, and whose end is read, is in no other place"
     assert await world.slug(world.id(3, world.clock.nonce())) == "unknown-request"
     assert await world.slug(world.id(99, world.clock.nonce())) == "unknown-request"
     assert await world.slug(world.id(0, world.clock.nonce(), partition=7)) == "unknown-request"
-    assert (world.log.lags, world.log.reads) == (lags, reads + 2)
+    assert (world.log.looks, world.log.reads) == (lags, reads + 2)
 
 
 async def test_what_is_queued_costs_one_read_and_its_place_follows_from_the_last_look() -> None:
@@ -379,12 +379,12 @@ async def test_what_is_queued_costs_one_read_and_its_place_follows_from_the_last
     await world.settle(1)
     await world.surveyor.look()
     queued.append(await world.accept(REQUESTS, ids.REQUESTS))
-    lags, reads = world.log.lags, world.log.reads
+    lags, reads = world.log.looks, world.log.reads
     for place, id_ in enumerate(queued[1:], 1):
         standing = await world.book.standing(id_)
         assert isinstance(standing, Standing)
         assert (standing.state, standing.position) == (State.QUEUED, place)
-    assert (world.log.lags, world.log.reads) == (lags, reads + 4)
+    assert (world.log.looks, world.log.reads) == (lags, reads + 4)
 
 
 async def test_what_is_settled_since_the_ends_were_counted_waits_for_the_next_look() -> None:
