@@ -10,6 +10,7 @@ BufferproxyError
 └── LogError                    the durable log
     ├── AppendRefused           certainly not stored
     │   ├── StorageFull         ... because the disk is full
+    │   ├── StorageLocked       ... because another program has locked the file
     │   └── AppendTooLarge      ... because it is larger than its topic takes
     ├── AppendUncertain         may be stored
     ├── LogUnavailable          a read, a commit or a ping could not be done now
@@ -64,6 +65,10 @@ class AppendRefused(LogError):
 
 
 class StorageFull(AppendRefused):
+    pass
+
+
+class StorageLocked(AppendRefused):
     pass
 
 

@@ -27,11 +27,12 @@ from bufferproxy.accept.status import Source, StatusBook
 from bufferproxy.admin.app import admin_app
 from bufferproxy.admin.auth import Access, Tokens
 from bufferproxy.admin.contract import Check
-from bufferproxy.admin.health import LOOK, Draining, LogWatch, Readiness, Starting
+from bufferproxy.admin.health import LOOK, Draining, LogWatch, Readiness, Starting, StorageWatch
 from bufferproxy.admin.progress import ProgressWatch
 from bufferproxy.admin.server import CONNECTIONS, AdminServer, AdminTls
 from bufferproxy.clock import SystemClock, Ticker
 from bufferproxy.config.addresses import SqliteLog
+from bufferproxy.config.disk import disk_of, never_held
 from bufferproxy.config.load import Loaded
 from bufferproxy.config.not_yet import not_yet
 from bufferproxy.config.show import rows
@@ -86,7 +87,7 @@ def serve(loaded: Loaded, role: Role) -> int:
     sys.setswitchinterval(SWITCH)
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
     gc.set_threshold(*COLLECT)
-    for line in not_yet(loaded):
+    for line in (*not_yet(loaded), *never_held(loaded.settings, disk_of(loaded.settings))):
         logger.warning(line)
     return uvloop.run(_run(loaded, role))
 
@@ -147,7 +148,14 @@ class Replica:
         async with AsyncExitStack() as stack:
             log = await self._open_log(stack)
             watch = LogWatch(log, self.clock)
-            checks = (self.starting.check, watch.check, self.draining.check, self.progress.check, self._room)
+            checks = (
+                self.starting.check,
+                watch.check,
+                StorageWatch(log).check,
+                self.draining.check,
+                self.progress.check,
+                self._room,
+            )
             readiness = Readiness(checks, self.events.emit)
             for background in (watch, LoopLag(self.clock, self.events.emit), self.ticker):
                 self._spawn(background.run(), stack)

@@ -14,7 +14,7 @@ from bufferproxy import envelope
 from bufferproxy.accept.admission import admit, come_back, eta
 from bufferproxy.accept.demand import NO_SERVICE, Demand
 from bufferproxy.accept.front import Front
-from bufferproxy.accept.pending import NO_ROOM, Pending
+from bufferproxy.accept.pending import Pending, no_room
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.accept.routing import Router
 from bufferproxy.clock import Clock
@@ -128,7 +128,8 @@ class Intake:
                     return _too_long(wait)
                 mode = demand.unheld
         if demand.delayed and self.writer.short:
-            return NO_ROOM  # the tiers take what is being settled too, and would take this
+            # The tiers take what is being settled too, and would take this.
+            return no_room(self.writer.shortage)
         self._store(exchange, demand, mode)
         return None
 

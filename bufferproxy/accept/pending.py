@@ -9,7 +9,7 @@ from bufferproxy.accept.admission import foreseen
 from bufferproxy.accept.front import Front
 from bufferproxy.accept.preferences import Mode
 from bufferproxy.clock import Clock, Timer
-from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, StorageFull
+from bufferproxy.errors import AppendRefused, AppendTooLarge, AppendUncertain, StorageFull, StorageLocked
 from bufferproxy.http1.exchange import Exchange
 from bufferproxy.http1.problems import Problem
 from bufferproxy.ids import id_at, nonce_text
@@ -19,7 +19,10 @@ from bufferproxy.records import Change, Position
 from bufferproxy.results.watchers import Watchers
 from bufferproxy.sizes import LEAST_HEADROOM
 
-NO_ROOM = Problem("storage-full", "There is no room to store it.", retry_after=5.0)
+LOCKED = Problem(
+    "log-unavailable", "It was not stored: another program has locked the log's file.", retry_after=1.0
+)
+"""Which program and which file, operators read in the log and in readiness."""
 
 
 class Holder(Protocol):
@@ -173,10 +176,17 @@ class Pending:
         self._front.held -= 1
 
 
+def no_room(why: str) -> Problem:
+    detail = f"There is no room to store it: {why}." if why else "There is no room to store it."
+    return Problem("storage-full", detail, retry_after=5.0)
+
+
 def _not_stored(error: AppendRefused | AppendUncertain, size: int) -> Problem:
     """`size` of the body."""
     if isinstance(error, StorageFull):
-        return NO_ROOM
+        return no_room(str(error))
+    if isinstance(error, StorageLocked):
+        return LOCKED
     if isinstance(error, AppendTooLarge):
         # Topics are made for what may be accepted, so somebody has made one smaller since the start.
         slug = "body-too-large" if size > LEAST_HEADROOM else "headers-too-large"

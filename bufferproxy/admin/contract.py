@@ -21,7 +21,8 @@ class Snapshot(Protocol):
 
 
 class Check(NamedTuple):
-    """One thing that readiness needs. `detail` says in words what is wrong; empty when nothing is."""
+    """One thing that readiness needs. `detail` says in words what is wrong, or, with `ok`, what may become
+    so; empty when nothing is."""
 
     name: str
     ok: bool

@@ -27,6 +27,11 @@ class Pings(Protocol):
         """Returns when the log answers, raises LogError when not."""
         ...
 
+    @property
+    def warning(self) -> str:
+        """What an operator should see to although it answers; empty when there is nothing."""
+        ...
+
 
 class LogWatch:
     """Pings the log. Not ready before the first answer."""
@@ -55,10 +60,36 @@ class LogWatch:
             return Check("log", ok=False, detail=self._trouble)
         if self._asked_at is not None and (silent := self._clock.now() - self._asked_at) > SILENCE:
             return Check("log", ok=False, detail=f"has not answered for {silent:.0f} s")
-        return Check("log", ok=True)
+        return Check("log", ok=True, detail=self._log.warning)
 
     def __repr__(self) -> str:
         return f"<LogWatch {self._trouble or 'answering'}>"
+
+
+class Rooms(Protocol):
+    @property
+    def shortage(self) -> str:
+        """Why nothing fresh is taken; empty while there is room."""
+        ...
+
+    @property
+    def hopeless(self) -> bool:
+        """It stays so until an operator makes room."""
+        ...
+
+
+class StorageWatch:
+    """A shortage that draining will end is backpressure, and no reason to send requests elsewhere; one that
+    was there from the start, or that others have made, has to be seen to."""
+
+    def __init__(self, log: Rooms) -> None:
+        self._log = log
+
+    def check(self) -> Check:
+        return Check("storage", not self._log.hopeless, self._log.shortage)
+
+    def __repr__(self) -> str:
+        return f"<StorageWatch {self._log.shortage or 'with room'}>"
 
 
 class Starting:

@@ -14,7 +14,7 @@ from bufferproxy.observe.snapshot import ServiceSnapshot
 class CheckView(BaseModel):
     check: str
     ok: bool
-    detail: str = Field(description="What is wrong; empty when nothing is.")
+    detail: str = Field(description="What is wrong, or may become so; empty when nothing is.")
 
 
 class ReadyView(BaseModel):

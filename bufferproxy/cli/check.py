@@ -32,12 +32,13 @@ def check(
     admin: UnusedAdmin = None,
 ) -> None:
     """Validate the configuration: every error at once, as FILE:LINE:COL: key: message."""
+    from bufferproxy.config.disk import disk_of, never_held
     from bufferproxy.config.load import load
     from bufferproxy.config.not_yet import not_yet
     from bufferproxy.config.show import rows
 
     loaded = load(config)
-    for line in not_yet(loaded):
+    for line in (*not_yet(loaded), *never_held(loaded.settings, disk_of(loaded.settings))):
         say(f"bufferproxy: {line}")
     if show and output is Output.JSON:
         print_json([row._asdict() for row in rows(loaded)])

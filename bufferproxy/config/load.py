@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from bufferproxy.config.checks import Check, contradictions
 from bufferproxy.config.describe import problems_of
+from bufferproxy.config.disk import disk_of, with_reserve
 from bufferproxy.config.document import Document
 from bufferproxy.config.layers import from_environment, from_flags
 from bufferproxy.config.origin import DEFAULT, Origin, Path, Problem, Spot, dotted, within
@@ -69,6 +70,7 @@ def load(
     settings, found = _build(plain(tree), broken, (contradictions, *checks))
     if settings is None or noted or found:
         raise ConfigurationError(*_lines([*noted, *found], where))
+    settings = with_reserve(settings, disk_of(settings))
     return Loaded(settings, {dotted(key): origin for key, origin in where.items() if key}, path, given)
 
 

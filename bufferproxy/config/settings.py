@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bufferproxy.config.addresses import Address, Listen, LogPlace, SqliteLog
 from bufferproxy.config.block import Block, block, fixed, live, needed
+from bufferproxy.config.disk import MOST_RESERVED
 from bufferproxy.config.forms import (
     Count,
     Duration,
@@ -48,8 +49,10 @@ class Kafka(Block):
 class Storage(Block):
     """Local disk."""
 
-    reserve: Size = fixed(
-        256 << 20, "Free bytes below which nothing more is accepted; settling may use them."
+    reserve: Size = Field(
+        default_factory=lambda: MOST_RESERVED,  # `load` knows the disk
+        description="Free bytes below which nothing more is accepted; settling may use them."
+        " Default: the smaller of 256MiB and 5 % of the disk.",
     )
     index: FilePath = fixed(
         "./bufferproxy-data/index.db", "Local index of results with a Kafka log. It can be rebuilt."

@@ -7,9 +7,13 @@ transaction was being synced goes into the next: group commit, without any delay
 What can go wrong, and what follows:
 1. The disk is full: the transaction is rolled back, its works are told StorageFull, and the next one tries
    again. Works that may wait (`deferrable`) are refused earlier, while `reserve` bytes are still free.
-2. Any other error of input or output: `fatal` is called, on the thread where it happened. After a failed
+2. Another program has locked the file (a backup, a browser): the transaction did not begin, its works are
+   told StorageLocked, and the next one tries again. Nothing else waits for another program: a checkpoint
+   copies what it can, and while another program goes on reading, the write-ahead log grows into the half of
+   what is free above the reserve.
+3. Any other error of input or output: `fatal` is called, on the thread where it happened. After a failed
    fsync nobody knows what is on the disk, so nothing is retried; the process ends and recovers.
-3. The file is damaged, newer, or held by another process: LogUnusable, with the mend.
+4. The file is damaged, newer, or held by another process: LogUnusable, with the mend.
 
 Nothing of it may be carried across a fork.
 """

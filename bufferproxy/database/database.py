@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from bufferproxy.clock import Clock, SystemClock
-from bufferproxy.database import file
-from bufferproxy.database.file import PAGE, Connection, DatabaseError, Room, Schema, is_fault
+from bufferproxy.database import file, holders
+from bufferproxy.database.faults import DatabaseError, damage_named, is_fault, is_locked
+from bufferproxy.database.file import OPEN_PATIENCE, PAGE, Connection, Schema
+from bufferproxy.database.room import Room
 from bufferproxy.database.writer import Fatal, NoUpkeep, Upkeep, Work, Writer, end_process
-from bufferproxy.errors import LogError, LogUnavailable, LogUnusable, StorageFull
+from bufferproxy.errors import LogError, LogUnavailable, LogUnusable, StorageLocked
 
 T = TypeVar("T")
 
@@ -51,9 +53,19 @@ class Database:
         return await self._loop.run_in_executor(self._reads, self._read, function)
 
     @property
-    def short(self) -> bool:
-        """What is free is the reserve's: what may be refused would be."""
-        return self._writer.short
+    def shortage(self) -> str:
+        """What is free is the reserve's: why what may be refused is, in words; empty while there is room."""
+        return self._writer.room.shortage
+
+    @property
+    def hopeless(self) -> bool:
+        """That shortage stays until somebody makes room or takes a smaller reserve."""
+        return self._writer.room.hopeless
+
+    @property
+    def warning(self) -> str:
+        """What an operator should see to although all works, in words; empty when there is nothing."""
+        return self._writer.overgrown
 
     async def close(self) -> None:
         """Commits what is queued, copies the write-ahead log into the file, lets go of the lock."""
@@ -71,18 +83,18 @@ class Database:
 
     # --- opening, on a thread that is not the loop's
 
-    def start(self, schema: Schema, room: Room, upkeep: Upkeep, fatal: Fatal) -> None:
+    def start(self, schema: Schema, room: Room, upkeep: Upkeep, fatal: Fatal, patience: float) -> None:
         self._lock = file.hold(self.path)
         try:
-            with file.damage_named(self.path):
-                connection = file.open_writer(self.path, schema)
+            with damage_named(self.path):
+                connection = file.open_writer(self.path, schema, patience)
                 self._reader = file.open_reader(self.path)
         except BaseException as error:
             os.close(self._lock)
             if isinstance(error, DatabaseError):
                 raise LogUnusable(f"cannot open {self.path}: {error}: is there room on its disk?") from error
             raise
-        self._writer = Writer(connection, room, upkeep, fatal, self._report)
+        self._writer = Writer(self.path, connection, room, upkeep, fatal, self._report)
         self._thread = threading.Thread(target=self._writer.run, name=f"{self.path.name}-writer", daemon=True)
         self._thread.start()
 
@@ -90,9 +102,12 @@ class Database:
 
     def _read(self, function: Callable[[Connection], T]) -> T:
         try:
-            with file.damage_named(self.path):
+            with damage_named(self.path), self._writer.reading:
                 return function(self._reader)
         except DatabaseError as error:
+            if is_locked(error):
+                who = holders.writers(self.path)
+                raise LogUnavailable(f"{self.path} is locked by another program: {who}") from error
             if not is_fault(error, reading=True):
                 raise
             self._writer.die(error)
@@ -103,19 +118,15 @@ class Database:
 
     # --- from the writer's thread back to the loop
 
-    def _report(self, batch: Sequence[Work], committed: AbstractSet[int]) -> None:
+    def _report(self, batch: Sequence[Work], committed: AbstractSet[int], refusal: LogError | None) -> None:
         """One call across threads for the whole transaction."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._tell, batch, committed)
+            self._loop.call_soon_threadsafe(_tell, batch, committed, refusal)
 
-    def _tell(self, batch: Sequence[Work], committed: AbstractSet[int]) -> None:
-        for work in batch:
-            if id(work) in committed:
-                work.tell(None)
-            elif self._writer.dead is not None:
-                work.tell(LogUnavailable(f"{self.path}: {self._writer.dead}"))
-            else:
-                work.tell(StorageFull(f"no room for {self.path}"))
+
+def _tell(batch: Sequence[Work], committed: AbstractSet[int], refusal: LogError | None) -> None:
+    for work in batch:
+        work.tell(None if id(work) in committed else refusal)
 
 
 class _Call:
@@ -136,7 +147,7 @@ class _Call:
         try:
             self._result = self._function(connection)
         except Exception as error:
-            if is_fault(error):
+            if is_fault(error) or is_locked(error):
                 raise
             self._error = error  # raised where the call is awaited
             connection.execute("ROLLBACK TO call")
@@ -147,7 +158,7 @@ class _Call:
     def tell(self, error: LogError | None) -> None:
         if self.answer.done():  # nobody waits any more
             return
-        problem = error or self._error
+        problem = LogUnavailable(str(error)) if isinstance(error, StorageLocked) else error or self._error
         if problem is not None:
             self.answer.set_exception(problem)
         else:
@@ -162,9 +173,11 @@ async def open_database(
     fatal: Fatal = end_process,
     upkeep: Upkeep | None = None,
     clock: Clock | None = None,
+    patience: float = OPEN_PATIENCE,
 ) -> Database:
-    """Opens or makes the file (and its folder). `reserve` is in bytes. Raises LogUnusable."""
+    """Opens or makes the file (and its folder). `reserve` is in bytes; `patience`: seconds to wait while
+    another program has locked it. Raises LogUnusable."""
     database = Database(path)
     room = Room(path, reserve, clock or SystemClock())
-    await asyncio.to_thread(database.start, schema, room, upkeep or NoUpkeep(), fatal)
+    await asyncio.to_thread(database.start, schema, room, upkeep or NoUpkeep(), fatal, patience)
     return database

@@ -1,33 +1,35 @@
-"""The file itself: who holds it, how it is opened, what its errors mean, and how much room it has."""
+"""The file itself: who holds it, and how it is opened."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufferproxy.database import holders
+from bufferproxy.database.faults import DatabaseError, is_locked
 from bufferproxy.errors import LogUnusable, Outdated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from bufferproxy.clock import Clock
-
 Connection = sqlite3.Connection
-DatabaseError = sqlite3.Error
 
 PAGE = 8192
 WAL_CAP = 64 << 20
-"""Bytes of write-ahead log from which on the writer waits for readers, to begin it anew."""
-ROOM_CHECK = 0.1
-"""Seconds for which one look at the free space holds, and ..."""
-ROOM_WRITTEN = 1 << 20
-"""... bytes after which another one is due."""
-TIGHT = 8 << 20
-"""Free bytes below which the write-ahead log is kept short, however small the reserve is."""
+"""Bytes of write-ahead log from which on our own reader is asked to pause, so that it can begin anew."""
+READ_PATIENCE = 2.0
+"""Seconds that our reader waits while another program repairs the write-ahead log."""
+OPEN_PATIENCE = 10.0
+"""Seconds that a start waits for another program's lock, and ..."""
+OPEN_RETRY = 0.05
+"""... those between two tries."""
+
+logger = logging.getLogger(__name__)
 
 
 class Schema(NamedTuple):
@@ -41,58 +43,6 @@ class Schema(NamedTuple):
     """The oldest version that is read as it is; a file of it is of the newest from then on."""
     synced: bool = True
     """False for what can be made anew: a power loss may take the last transactions, and never the file."""
-
-
-class Free(NamedTuple):
-    """Bytes that this file could take."""
-
-    disk: int
-    """Free on the disk, when the write-ahead log has been copied into the file."""
-    unused: int
-    """In pages that the file has and does not use."""
-
-
-class Room:
-    """How much of the disk is left. Belongs to the writer's thread.
-
-    What is written takes its place twice: in the write-ahead log at once, and in the file when the log is
-    copied. Neither may fail for want of room: a log that cannot be copied is never begun anew, so that in the
-    end not even what would make room can be written. And a log that was copied keeps its size. So while there
-    is not much left, the log is copied and cut off at every look.
-    """
-
-    def __init__(self, path: Path, reserve: int, clock: Clock) -> None:
-        self._path = path
-        self._reserve = reserve
-        self._clock = clock
-        self._checked = float("-inf")
-        self._written = 0
-        self._short = False
-
-    def now(self) -> float:
-        return self._clock.now()
-
-    def wrote(self, size: int) -> None:
-        self._written += size
-
-    def is_short(self, connection: Connection, cut: Callable[[], object]) -> bool:
-        """Whether less than `reserve` bytes are free. `cut` copies the write-ahead log and cuts it off."""
-        now = self.now()
-        if now - self._checked >= ROOM_CHECK or self._written >= ROOM_WRITTEN:
-            self._checked, self._written = now, 0
-            free = self._look(connection)
-            if free.disk < max(self._reserve, TIGHT):
-                cut()
-                free = self._look(connection)
-            self._short = self._reserve > 0 and free.disk + free.unused < self._reserve
-        return self._short
-
-    def _look(self, connection: Connection) -> Free:
-        disk = os.statvfs(self._path.parent)
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
-        owed = max(0, pages * PAGE - self._path.stat().st_size)
-        return Free(disk.f_bavail * disk.f_frsize - owed, unused * PAGE)
 
 
 def sync_folder(folder: Path) -> None:
@@ -134,16 +84,40 @@ def hold(path: Path) -> int:
     return lock
 
 
-def open_writer(path: Path, schema: Schema) -> Connection:
+def open_writer(path: Path, schema: Schema, patience: float = OPEN_PATIENCE) -> Connection:
+    """Waits at most `patience` seconds for another program's lock. Raises LogUnusable."""
     # Made by us, for nobody else to read: what callers sent lies in it. SQLite gives -wal the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=1024)
+    pause = threading.Event()
+    tries = 0
+    while True:
+        try:
+            connection = _try_to_open(path, schema)
+        except DatabaseError as error:
+            if not is_locked(error):
+                raise
+            told = f"{path} is locked by another program: {holders.writers(path)}"
+            if tries * OPEN_RETRY >= patience:
+                raise LogUnusable(f"{told}: wait until it is done, or stop it, then start again") from error
+            if not tries:
+                logger.warning("%s: the start waits for it, up to %g s", told, patience)
+            tries += 1
+            pause.wait(OPEN_RETRY)
+        else:
+            sync_folder(path.parent)
+            return connection
+
+
+def _try_to_open(path: Path, schema: Schema) -> Connection:
+    # No timeout: SQLite would wait at every step, a checkpoint's too. The writer waits where it should.
+    connection = sqlite3.connect(
+        path, timeout=0.0, isolation_level=None, check_same_thread=False, cached_statements=1024
+    )
     try:
         _prepare(connection, path, schema)
     except BaseException:
         connection.close()
         raise
-    sync_folder(path.parent)
     return connection
 
 
@@ -151,13 +125,13 @@ def open_reader(path: Path) -> Connection:
     """A connection that cannot write; it never checkpoints, also not when it is closed last."""
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode=ro",
+        timeout=READ_PATIENCE,
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=1024,
     )
     connection.execute("PRAGMA query_only=ON")
-    connection.execute("PRAGMA busy_timeout=3000")
     return connection
 
 
@@ -166,7 +140,6 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
         (answer,) = connection.execute(f"PRAGMA {pragma}").fetchone()
         return answer
 
-    connection.execute("PRAGMA busy_timeout=5000")
     version, application = ask("user_version"), ask("application_id")
     made = _objects(connection) > 0  # not so after a crash while we made it
     if made and application != schema.application:
@@ -198,54 +171,12 @@ def _prepare(connection: Connection, path: Path, schema: Schema) -> None:
             f"BEGIN IMMEDIATE; {schema.script}"
             f"PRAGMA application_id={schema.application}; PRAGMA user_version={schema.version}; COMMIT;"
         )
+    else:
+        connection.execute("BEGIN IMMEDIATE")  # nobody else has locked it
+        connection.execute("ROLLBACK")
 
 
 def _objects(connection: Connection) -> int:
     """Tables and indexes."""
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return int(objects)
-
-
-@contextlib.contextmanager
-def damage_named(path: Path) -> Iterator[None]:
-    """Damage gets its name and its mend."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise LogUnusable(
-                f"{path} is damaged ({error}): stop, and restore it, or salvage it with"
-                f" `sqlite3 {path} .recover`, or move it away to begin anew"
-            ) from error
-        if _code(error) == sqlite3.SQLITE_CANTOPEN:
-            raise LogUnusable(f"cannot open {path}: {error}") from error
-        raise
-
-
-def _code(error: BaseException) -> int:
-    """SQLite's primary result code; 0 for errors of Python's own."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def is_full(error: BaseException) -> bool:
-    return _code(error) == sqlite3.SQLITE_FULL
-
-
-_FAULTS = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_NOMEM,
-    }
-)
-
-
-def is_fault(error: BaseException, *, reading: bool = False) -> bool:
-    """Of the storage, and not of the statement. (That a reader cannot write is as it should be.)"""
-    return _code(error) in _FAULTS and not (reading and _code(error) == sqlite3.SQLITE_READONLY)

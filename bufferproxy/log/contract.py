@@ -131,7 +131,12 @@ class LogWriter(ABC):
     @property
     def short(self) -> bool:
         """There is room for the settling of what was accepted only. A topic of requests refuses by itself."""
-        return False
+        return self.shortage != ""
+
+    @property
+    def shortage(self) -> str:
+        """Why it is `short`, in words for callers; empty while there is room."""
+        return ""
 
     async def append(self, partition: Partition, entry: Entry) -> Position:
         """`submit`, awaited. Raises AppendRefused or AppendUncertain."""
@@ -236,6 +241,16 @@ class Log(LogWriter, LogInspector):
 
     durability: str
     """What "durable" means here, for people."""
+
+    @property
+    def hopeless(self) -> bool:
+        """`shortage` will not end when what was accepted has been settled: an operator has to make room."""
+        return False
+
+    @property
+    def warning(self) -> str:
+        """What an operator should see to although the log works, in words; empty when there is nothing."""
+        return ""
 
     @abstractmethod
     async def ensure(self, topics: Sequence[Topic], *, create: bool) -> None:

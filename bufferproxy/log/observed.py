@@ -61,6 +61,18 @@ class ObservedLog(Log):
     def short(self) -> bool:
         return self._log.short
 
+    @property
+    def shortage(self) -> str:
+        return self._log.shortage
+
+    @property
+    def hopeless(self) -> bool:
+        return self._log.hopeless
+
+    @property
+    def warning(self) -> str:
+        return self._log.warning
+
     def partitions(self, topic: str) -> int:
         return self._log.partitions(topic)
 

@@ -89,7 +89,8 @@ class DeadIndex:
         return await self._database.transact(select)
 
     async def put(self, told: Sequence[tuple[str, Letter | Mark]], offsets: Mapping[Partition, int]) -> None:
-        """(service, what was read), in the order of the log, and how far was read. Raises StorageFull."""
+        """(service, what was read), in the order of the log, and how far was read. Raises
+        StorageFull or LogUnavailable."""
 
         def insert(connection: Connection) -> None:
             (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM letters").fetchone()

@@ -70,7 +70,7 @@ class DeadView:
             try:
                 await self._index.put(told, ends)
                 break
-            except StorageFull:
+            except (StorageFull, LogUnavailable):  # full, or locked by another program
                 await self._clock.sleep(1.0)
         self._changed.update(service for service, _ in told)
         self._reading.reach(ends)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from bufferproxy.database import Connection, Database
-from bufferproxy.errors import LogError, StorageFull
+from bufferproxy.errors import AppendRefused, LogError
 from bufferproxy.records import Partition, Position
 from bufferproxy.results import tables
 from bufferproxy.results.index import Ends, Found, Row, standing
@@ -19,7 +19,7 @@ WRITE_AFTER = 1.0
 asks for one meanwhile is answered from memory; after a crash they are read from the log once more."""
 
 WRITE_AGAIN = 1.0
-"""Seconds until what the disk had no room for is tried again."""
+"""Seconds until what the disk had no room for, or another program kept from being written, is tried again."""
 
 
 class SqliteIndex:
@@ -81,7 +81,7 @@ class SqliteIndex:
         if error is None:
             self._writing = None
             self._plan()
-        elif isinstance(error, StorageFull) and not self._closing:
+        elif isinstance(error, AppendRefused) and not self._closing:
             self._timer = asyncio.get_running_loop().call_later(WRITE_AGAIN, self._write)
 
     async def find(self, id_: str) -> Found:

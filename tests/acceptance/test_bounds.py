@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
+import urllib.error
 from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bufferproxy.testing.load import Load, Sent
-from bufferproxy.testing.processes import wait_until
+from bufferproxy.testing.processes import Bufferproxy, get, wait_until
 from bufferproxy.testing.promises import duplicates, nothing_lost
 from bufferproxy.testing.world import World, sqlite_place
 
@@ -161,6 +163,34 @@ async def test_a_full_disk_refuses_stays_up_loses_nothing_and_recovers(
             await load.send((Sent(b"/again/%d" % n, os.urandom(16_384)) for n in until_accepted), rate=5)
             assert load.accepted > before
             assert world.proxy.running
+
+
+async def test_a_reserve_larger_than_the_disk_is_said_at_the_start_and_by_readiness_and_to_callers(
+    tmp_path: Path,
+) -> None:
+    settings = {
+        "log": f"sqlite:{tmp_path}/log.db",
+        "storage": {"reserve": "100000000GiB"},
+        "services": {"orders": {"to": "http://127.0.0.1:9"}},
+    }
+    proxy = Bufferproxy("run", json.dumps(settings), tmp_path)
+    proxy.launch()
+    try:
+        output = proxy.output.read_text
+        await asyncio.to_thread(wait_until, lambda: '"event": "ready"' in output(), "it to listen")
+        assert "storage.reserve: 100000000GiB is more than all of the disk" in output()
+        assert not proxy.ready
+        with pytest.raises(urllib.error.HTTPError) as unready:
+            get(f"{proxy.admin}/readyz")
+        (reason,) = json.load(unready.value)["reasons"]
+        assert reason.startswith("storage: storage.reserve keeps 100000000GiB free")
+        assert " MiB of " in reason
+        async with Load(proxy.url, connections=1) as load:
+            told = await load.one(Sent(b"/x"))
+        assert (told.status, _problem(told)) == (503, "storage-full")
+        assert "storage.reserve keeps 100000000GiB free" in told.json["detail"]
+    finally:
+        assert proxy.terminate() == 0
 
 
 async def test_a_disk_that_is_full_to_the_last_byte_ends_nothing(tmp_path: Path, small_disk: Path) -> None:

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600), pytest.mark.use
 RATE = 300
 CONCURRENCY = 20
 REPEATED = CONCURRENCY + int(RATE * 0.3)
-STORAGE_FAILED = 70
+STORAGE_FAILED = 1
 """Exit code of a process whose log failed it."""
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bufferproxy.clock import Clock
 from bufferproxy.database import Connection
-from bufferproxy.errors import AppendUncertain, LogError, StorageFull
+from bufferproxy.errors import AppendRefused, AppendUncertain, LogError
 from bufferproxy.log.contract import Appended, Done
 from bufferproxy.log.sqlite.batches import records
 from bufferproxy.log.sqlite.tables import Edge, Table
@@ -154,9 +154,7 @@ class Batch:
             for part in parts:
                 part.tell_positions()
         else:
-            refusal: Appended = (
-                StorageFull(str(error)) if isinstance(error, StorageFull) else AppendUncertain(str(error))
-            )
+            refusal = error if isinstance(error, AppendRefused) else AppendUncertain(str(error))
             for part in parts:
                 for done in part.dones:
                     done(refusal)

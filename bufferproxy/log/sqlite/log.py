@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -29,7 +30,7 @@ _NEVER = (0, "")
 """What a group has committed that never did."""
 
 QUEUE_BYTES = 64 << 20
-"""What may wait for its transaction; more is refused at once."""
+"""What may wait for its transaction; more is refused at once, unless nothing else waits."""
 
 BESIDE = 64
 """Bytes that count for a record, however short it is: sizes and places of its fields."""
@@ -77,7 +78,7 @@ class SqliteLog(Log):
             done(AppendRefused(f"{partition} does not exist"))
         elif size > table.max_bytes:
             done(AppendTooLarge(f"{size} bytes are more than the {table.max_bytes} of {partition.topic}"))
-        elif self._queued + size > QUEUE_BYTES:
+        elif self._queued and self._queued + size > QUEUE_BYTES:
             done(AppendRefused(f"{self._queued} bytes wait to be stored already"))
         elif self._closed:
             done(AppendRefused("the log is closed"))
@@ -100,8 +101,16 @@ class SqliteLog(Log):
         self._readers.wake([part.table.partition for part in batch.parts])
 
     @property
-    def short(self) -> bool:
-        return self.database.short
+    def shortage(self) -> str:
+        return self.database.shortage
+
+    @property
+    def hopeless(self) -> bool:
+        return self.database.hopeless
+
+    @property
+    def warning(self) -> str:
+        return self.database.warning
 
     def partitions(self, topic: str) -> int:
         return self.count(topic)
@@ -191,7 +200,8 @@ class SqliteLog(Log):
             return
         self._closed = True
         while any(inbox.entries or inbox.busy for inbox in self._inboxes.values()):
-            await self.database.transact(_nothing)
+            with contextlib.suppress(LogError):  # no room, or locked: then what waits has been refused
+                await self.database.transact(_nothing)
         self._readers.close()
         await self.database.close()
 
@@ -297,7 +307,10 @@ async def open_sqlite(
         await log.attach(database)
     except StorageFull as full:
         await database.close()
-        raise LogUnusable(f"{full}: make some, then start again") from full
+        raise LogUnusable(f"there is no room for {path} ({full}): make some, then start again") from full
+    except LogUnavailable as away:
+        await database.close()
+        raise LogUnusable(f"{away}: start again when it is done") from away
     except BaseException:
         await database.close()
         raise

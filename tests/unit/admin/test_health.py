@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from bufferproxy.admin.contract import Check
-from bufferproxy.admin.health import PING, SILENCE, Draining, LogWatch, Readiness
+from bufferproxy.admin.health import PING, SILENCE, Draining, LogWatch, Readiness, StorageWatch
 from bufferproxy.admin.progress import Progress, ProgressWatch, Seen, patience_for
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.observe.events import Event, HealthChanged
@@ -44,6 +44,8 @@ class Clock:
 
 
 class Log:
+    warning = ""
+
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.asked = asyncio.Event()
@@ -84,6 +86,15 @@ async def test_a_lost_log_is_noticed_and_so_is_its_return() -> None:
         assert watch.check().ok
 
 
+async def test_what_a_log_that_answers_warns_of_is_shown() -> None:
+    log, clock = Log(), Clock()
+    log.warning = "another program has been reading it for long"
+    watch = LogWatch(log, clock)
+    async with running(watch):
+        await clock.asleep.acquire()
+        assert watch.check() == Check("log", ok=True, detail=log.warning)
+
+
 async def test_a_ping_that_never_comes_back_counts_as_failed() -> None:
     log, clock = Log(), Clock()
     watch = LogWatch(log, clock)
@@ -104,6 +115,21 @@ async def test_a_bug_in_the_log_is_not_taken_for_an_outage() -> None:
     log.error = TypeError("bug")
     with pytest.raises(TypeError):
         await LogWatch(log, Clock()).run()
+
+
+class Rooms:
+    shortage = ""
+    hopeless = False
+
+
+def test_a_shortage_that_draining_ends_is_told_and_one_that_it_cannot_end_turns_readiness_off() -> None:
+    rooms = Rooms()
+    watch = StorageWatch(rooms)
+    assert watch.check() == Check("storage", ok=True)
+    rooms.shortage = "storage.reserve keeps 1GiB free"
+    assert watch.check() == Check("storage", ok=True, detail=rooms.shortage)
+    rooms.hopeless = True
+    assert watch.check() == Check("storage", ok=False, detail=rooms.shortage)
 
 
 def test_draining_turns_readiness_off() -> None:

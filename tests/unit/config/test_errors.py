@@ -36,6 +36,17 @@ CASES = {
         "services:\n  auth:\n    rate: 50/s\n",
         ["2:3: services.auth.to: is missing: write to: http://HOST:PORT"],
     ),
+    "a body that the backlog would always refuse": (
+        "services: {a: {to: http://a, body: 2MiB, backlog: {bytes: 1MiB}}}\n",
+        ["1:36: services.a.body: 2MiB is more than backlog.bytes (1MiB), which refuses it"],
+    ),
+    "bodies that no SQLite log can hold": (
+        "services: {a: {to: http://a, body: 1GiB, results: {body: 600MiB}}}\n",
+        [
+            "1:36: services.a.body: 1GiB is more than an SQLite log takes (512MiB)",
+            "1:58: services.a.results.body: 600MiB is more than an SQLite log takes (512MiB)",
+        ],
+    ),
     "no services at all": (
         "grace: 30s\n",
         ["1:1: services: is missing: name at least one service, or give --to URL"],

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bufferproxy.database import Connection, Schema
-from bufferproxy.database.file import ROOM_CHECK, ROOM_WRITTEN, Room, open_writer
+from bufferproxy.database.file import open_writer
+from bufferproxy.database.room import ROOM_CHECK, ROOM_WRITTEN, Room
 from bufferproxy.testing.clock import FakeClock
 
 MIB = 1 << 20
@@ -105,3 +106,34 @@ def test_without_a_reserve_it_is_never_short_and_the_log_is_kept_short_all_the_s
     cuts: list[None] = []
     assert not Room(tmp_path / "a.db", 0, FakeClock()).is_short(connection, lambda: cuts.append(None))
     assert cuts == [None]
+
+
+def test_a_shortage_names_the_setting_and_both_numbers(
+    tmp_path: Path, disk: Disk, connection: Connection
+) -> None:
+    room = Room(tmp_path / "a.db", 30 * MIB, FakeClock())
+    assert room.is_short(connection, lambda: None)
+    assert room.shortage.startswith("storage.reserve keeps 30MiB free for what was accepted, and 19 MiB of ")
+
+
+def test_a_shortage_is_hopeless_when_the_file_could_not_end_it(
+    tmp_path: Path, disk: Disk, connection: Connection
+) -> None:
+    write(connection, 13)
+    for reserve, hopeless in ((12 * MIB, False), (19 * MIB, False), (21 * MIB, True)):
+        room = Room(tmp_path / "a.db", reserve, FakeClock())
+        assert room.is_short(connection, lambda: cut(connection))
+        assert room.hopeless == hopeless
+
+
+def test_what_an_overgrown_write_ahead_log_holds_counts_twice(
+    tmp_path: Path, disk: Disk, connection: Connection
+) -> None:
+    disk.size = 200 * MIB
+    clock = FakeClock()
+    room = Room(tmp_path / "a.db", 100 * MIB, clock)
+    assert not room.is_short(connection, lambda: None)
+    room.overgrown = 101 * MIB
+    clock.shift(ROOM_CHECK)
+    assert room.is_short(connection, lambda: None)
+    assert "101 MiB" in room.shortage
