@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from bufferproxy.admin.contract import Check
 from bufferproxy.errors import LogError
 from bufferproxy.observe.events import Emit, HealthChanged
+from bufferproxy.observe.line_filter import cause_of
 
 if TYPE_CHECKING:
     from bufferproxy.clock import Clock
@@ -20,6 +21,9 @@ PING = 1.0
 
 SILENCE = 4.0
 """Seconds after which a ping that has not come back counts as failed, whatever the log promised."""
+
+FINE = True, ""
+"""A check that has nothing to say."""
 
 
 class Pings(Protocol):
@@ -125,12 +129,12 @@ class Draining:
 
 
 class Readiness:
-    """All checks together; emits HealthChanged when one turns."""
+    """All checks together; emits HealthChanged when one turns, or fails for another cause."""
 
     def __init__(self, checks: Sequence[Callable[[], Check]], emit: Emit) -> None:
         self._checks = checks
         self._emit = emit
-        self._was: dict[str, bool] = {}
+        self._was: dict[str, tuple[bool, str]] = {}
 
     def checks(self) -> list[Check]:
         return [check() for check in self._checks]
@@ -138,9 +142,10 @@ class Readiness:
     def look(self) -> None:
         """Tells what turned since the last look. What is fine at the first one is no news."""
         for name, ok, detail in self.checks():
-            if ok != self._was.get(name, True):
+            now = ok, "" if ok else cause_of(detail)
+            if now != self._was.get(name, FINE):
                 self._emit(HealthChanged(name, ok, detail))
-            self._was[name] = ok
+            self._was[name] = now
 
     def __repr__(self) -> str:
         return f"<Readiness {self._was}>"

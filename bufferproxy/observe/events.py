@@ -160,7 +160,8 @@ class Reloaded(NamedTuple):
 
 
 class HealthChanged(NamedTuple):
-    """A check of readiness turned. `check`: log, storage, draining, progress; `detail` says what is wrong."""
+    """A check of readiness turned, or fails for another cause. `check`: log, storage, draining, progress;
+    `detail` says what is wrong."""
 
     check: str
     ok: bool

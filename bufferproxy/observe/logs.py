@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
+from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import structlog
@@ -27,17 +30,15 @@ from bufferproxy.observe.events import (
     TurnedAway,
     Unsettled,
 )
+from bufferproxy.observe.line_filter import LineFilter, cause_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
     from bufferproxy.clock import Clock
 
 Logger = Any
 """A structlog logger; its type cannot be spelled more closely."""
-
-REPEAT = 10.0
-"""Seconds between two lines about the same thing; the next one says how many were left out."""
 
 LATE = 0.25
 """Seconds of event loop lag that are worth a line."""
@@ -89,41 +90,24 @@ def _renderers(as_json: bool) -> list[structlog.typing.Processor]:  # noqa: FBT0
     return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
 
 
-class Verdict(NamedTuple):
-    """Whether a line is written, and how many like it were left out before."""
-
-    write: bool
-    left_out: int
-
-
-class Repeats:
-    """Lets one line about a thing through each `seconds`. Things are few: words of our own code and names
-    from the configuration."""
-
-    def __init__(self, clock: Clock, seconds: float = REPEAT) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._seen: dict[Hashable, tuple[float, int]] = {}
-
-    def judge(self, thing: Hashable) -> Verdict:
-        now = self._clock.now()
-        quiet_until, left_out = self._seen.get(thing, (now, 0))
-        if now < quiet_until:
-            self._seen[thing] = (quiet_until, left_out + 1)
-            return Verdict(False, 0)  # noqa: FBT003
-        self._seen[thing] = (now + self._seconds, 0)
-        return Verdict(True, left_out)  # noqa: FBT003
-
-    def __repr__(self) -> str:
-        return f"<Repeats of {len(self._seen)} things, one each {self._seconds:g} s>"
+class Line(NamedTuple):
+    write: Callable[..., object]
+    text: str
+    fields: dict[str, object]
+    cause: str
 
 
 class LogLines:
-    """Subscribes to the events that an operator wants to read about, and writes a line for each."""
+    """Subscribes to the events that an operator wants to read about, and writes a line for each. Of many about
+    one thing those of no greater consequence are left out (`line_filter.py`). The last of them is written in
+    the end, with how many of what were left out: so the newest line says how things stand."""
 
     def __init__(self, clock: Clock, logger: Logger = None) -> None:
         self._logger = structlog.get_logger("bufferproxy") if logger is None else logger
-        self._repeats = Repeats(clock)
+        self._clock = clock
+        self._filter = LineFilter()
+        self._last: dict[Hashable, Line] = {}
+        """Of each thing, the line that was left out last."""
 
     def subscribe(self, events: Events) -> None:
         events.subscribe(Rested, self._on_rested)
@@ -146,6 +130,8 @@ class LogLines:
             (event.service, event.reason),
             "service rests",
             service=event.service,
+            weight=ceil(event.seconds),
+            cause=cause_of(event.detail),
             reason=event.reason,
             seconds=round(event.seconds, 3),
             detail=event.detail,
@@ -191,13 +177,21 @@ class LogLines:
         )
 
     def _on_leases_changed(self, event: LeasesChanged) -> None:
-        self._line(self._logger.info, event, "partitions changed", service=event.service, held=event.held)
+        self._line(
+            self._logger.info,
+            event.service,
+            "partitions changed",
+            cause=f"{event.held} held",
+            service=event.service,
+            held=event.held,
+        )
 
     def _on_quarantined(self, event: Quarantined) -> None:
         self._line(
             self._logger.error,
             event.service,
             "record not understood",
+            cause=cause_of(event.detail),
             service=event.service,
             detail=event.detail,
         )
@@ -207,6 +201,7 @@ class LogLines:
             self._logger.error,
             event.service,
             "request cannot be settled until its topic takes more (max.message.bytes)",
+            cause=cause_of(event.detail),
             service=event.service,
             detail=event.detail,
         )
@@ -217,6 +212,7 @@ class LogLines:
                 self._logger.error,
                 (event.operation, event.error),
                 "log operation failed",
+                weight=ceil(event.seconds),
                 operation=event.operation,
                 error=event.error,
                 seconds=round(event.seconds, 3),
@@ -233,7 +229,13 @@ class LogLines:
 
     def _on_loop_lagged(self, event: LoopLagged) -> None:
         if event.seconds >= LATE:
-            self._line(self._logger.warning, None, "event loop was late", seconds=round(event.seconds, 3))
+            self._line(
+                self._logger.warning,
+                None,
+                "event loop was late",
+                weight=ceil(event.seconds / LATE),
+                seconds=round(event.seconds, 3),
+            )
 
     def _on_reloaded(self, event: Reloaded) -> None:
         if event.success:
@@ -243,16 +245,59 @@ class LogLines:
 
     def _on_health_changed(self, event: HealthChanged) -> None:
         write = self._logger.info if event.ok else self._logger.error
-        thing = (event.check, event.ok)
-        self._line(write, thing, "health changed", check=event.check, ok=event.ok, detail=event.detail)
+        self._line(
+            write,
+            event.check,
+            "health changed",
+            cause=f"ok={event.ok} {cause_of(event.detail)}".strip(),
+            check=event.check,
+            ok=event.ok,
+            detail=event.detail,
+        )
 
-    def _line(self, write: Callable[..., object], thing: Hashable, text: str, **fields: object) -> None:
-        verdict = self._repeats.judge((text, thing))
-        if not verdict.write:
+    def _line(
+        self,
+        write: Callable[..., object],
+        about: Hashable,
+        text: str,
+        *,
+        weight: float = 0.0,
+        cause: str = "",
+        **fields: object,
+    ) -> None:
+        thing, line = (text, about), Line(write, text, fields, cause)
+        now = self._clock.now()
+        verdict = self._filter.judge(now, thing, weight, cause)
+        if verdict.write:
+            self._last.pop(thing, None)
+            _write(line, verdict.left_out)
             return
-        if verdict.left_out:
-            fields["left_out"] = verdict.left_out
-        write(text, **fields)
+        if thing not in self._last:
+            self._clock.call_later(self._filter.until(thing) - now, partial(self._tell_last, thing))
+        self._last[thing] = line
+
+    def _tell_last(self, thing: Hashable) -> None:
+        """Unless something of greater consequence was written since."""
+        line = self._last.get(thing)
+        if line is None:
+            return
+        now = self._clock.now()
+        if (early := self._filter.until(thing) - now) > 0:
+            self._clock.call_later(early, partial(self._tell_last, thing))
+            return
+        del self._last[thing]
+        left_out = Counter(self._filter.judge(now, thing, cause=line.cause).left_out)
+        left_out[line.cause] -= 1  # which is this one
+        _write(line, +left_out)
 
     def __repr__(self) -> str:
-        return f"<LogLines {self._repeats!r}>"
+        return f"<LogLines {self._filter!r}>"
+
+
+def _write(line: Line, left_out: Mapping[str, int]) -> None:
+    fields = line.fields
+    if left_out:
+        fields = {**fields, "left_out": sum(left_out.values())}
+        if any(left_out):
+            fields["left_out_of"] = dict(left_out)
+    line.write(line.text, **fields)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class HandClock:
@@ -15,6 +19,7 @@ class HandClock:
         self.time = 1000.0
         self.slept = asyncio.Event()
         self._sleepers: list[tuple[float, int, asyncio.Event]] = []
+        self._timers: list[tuple[float, int, Callable[[], object]]] = []
 
     def now(self) -> float:
         return self.time
@@ -27,6 +32,18 @@ class HandClock:
 
     def nonce(self) -> bytes:
         return bytes(12)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Rung by `ring`."""
+        heapq.heappush(self._timers, (self.time + seconds, len(self._timers), callback))
+
+    def ring(self, seconds: float) -> None:
+        """Time goes on, and timers ring, for those that wait without a task."""
+        until = self.time + seconds
+        while self._timers and self._timers[0][0] <= until:
+            self.time, _, callback = heapq.heappop(self._timers)
+            callback()
+        self.time = until
 
     async def sleep(self, seconds: float) -> None:
         woken = asyncio.Event()

@@ -23,6 +23,7 @@ from bufferproxy.observe.events import (
     Rested,
     Unsettled,
 )
+from bufferproxy.observe.line_filter import MOST_CAUSES, REPEAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +156,7 @@ def test_repeated_lines_are_left_out_and_counted(stream: io.StringIO, clock: Han
         events.emit(DeadLettered("auth", "attempts"))
     events.emit(DeadLettered("auth", "crash"))
     events.emit(DeadLettered("mail", "attempts"))
-    clock.time += logs.REPEAT
+    clock.time += REPEAT
     events.emit(DeadLettered("auth", "attempts"))
     told = [(line["service"], line["reason"], line.get("left_out")) for line in lines(stream)]
     assert told == [
@@ -164,3 +165,75 @@ def test_repeated_lines_are_left_out_and_counted(stream: io.StringIO, clock: Han
         ("mail", "attempts", None),
         ("auth", "attempts", 99),
     ]
+
+
+def test_a_longer_rest_is_told_and_a_shorter_one_is_not(stream: io.StringIO, clock: HandClock) -> None:
+    events = telling(stream, clock)
+    for seconds in (1.0, 0.5, 60.0, 30.0, 59.9, 61.0):
+        events.emit(Rested("auth", "retry_after", seconds, "503 with Retry-After"))
+    told = [(line["seconds"], line.get("left_out")) for line in lines(stream)]
+    assert told == [(1.0, None), (60.0, 1), (61.0, 2)]
+
+
+def test_a_new_cause_is_told_and_numbers_make_none(stream: io.StringIO, clock: HandClock) -> None:
+    events = telling(stream, clock)
+    for detail in ("10.0.0.1 refused", "10.0.0.2 refused", "timed out", "10.0.0.1 refused", "wrong name"):
+        events.emit(Rested("auth", "connect", 1.0, detail))
+    told = [(line["detail"], line.get("left_out_of")) for line in lines(stream)]
+    assert told == [
+        ("10.0.0.1 refused", None),
+        ("timed out", {"#.# refused": 1}),
+        ("wrong name", {"#.# refused": 1}),
+    ]
+
+
+def test_a_text_that_differs_each_time_is_no_new_cause_for_ever(
+    stream: io.StringIO, clock: HandClock
+) -> None:
+    events = telling(stream, clock)
+    for n in range(1000):
+        events.emit(Quarantined("auth", "x" * n))
+    assert len(lines(stream)) == MOST_CAUSES
+
+
+def test_a_later_loop_and_a_slower_failure_are_told(stream: io.StringIO, clock: HandClock) -> None:
+    events = telling(stream, clock)
+    for seconds in (0.3, 5.0, 4.9):
+        events.emit(LoopLagged(seconds))
+    for seconds in (0.1, 30.0, 29.0):
+        events.emit(LogOperated("append", seconds, "AppendUncertain"))
+    assert [line["seconds"] for line in lines(stream)] == [0.3, 5.0, 0.1, 30.0]
+
+
+def test_what_was_left_out_last_is_told_in_the_end_with_how_many_of_what(
+    stream: io.StringIO, clock: HandClock
+) -> None:
+    """However it goes to and fro, the last line says how it stands."""
+    events = telling(stream, clock)
+    for _ in range(3):
+        events.emit(HealthChanged("log", False, "no answer for 5 s"))
+        events.emit(HealthChanged("log", True, ""))
+    events.emit(HealthChanged("log", False, "no answer for 7 s"))
+    assert [line["ok"] for line in lines(stream)] == [False, True]
+    clock.ring(REPEAT)
+    assert lines(stream)[2:] == [
+        {
+            **lines(stream)[0],
+            "timestamp": lines(stream)[2]["timestamp"],
+            "detail": "no answer for 7 s",
+            "left_out": 4,
+            "left_out_of": {"ok=False no answer for # s": 2, "ok=True": 2},
+        }
+    ]
+    clock.ring(5 * REPEAT)
+    assert len(lines(stream)) == 3
+
+
+def test_partitions_that_come_and_go_are_told_as_they_are_in_the_end(
+    stream: io.StringIO, clock: HandClock
+) -> None:
+    events = telling(stream, clock)
+    for held in (4, 0, 4, 0, 4):
+        events.emit(LeasesChanged("auth", held))
+    clock.ring(REPEAT)
+    assert [(line["held"], line.get("left_out")) for line in lines(stream)] == [(4, None), (0, None), (4, 2)]
