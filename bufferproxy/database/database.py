@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -75,7 +74,7 @@ class Database:
         await self._loop.run_in_executor(self._reads, self._close_reader)
         self._writer.queue.put(None)
         await asyncio.to_thread(self._thread.join)
-        os.close(self._lock)
+        self._hold.close()
         self._reads.shutdown(wait=False)
 
     def __repr__(self) -> str:
@@ -84,13 +83,13 @@ class Database:
     # --- opening, on a thread that is not the loop's
 
     def start(self, schema: Schema, room: Room, upkeep: Upkeep, fatal: Fatal, patience: float) -> None:
-        self._lock = file.hold(self.path)
+        self._hold = file.hold(self.path)
         try:
             with damage_named(self.path):
                 connection = file.open_writer(self.path, schema, patience)
                 self._reader = file.open_reader(self.path)
         except BaseException as error:
-            os.close(self._lock)
+            self._hold.close()
             if isinstance(error, DatabaseError):
                 raise LogUnusable(f"cannot open {self.path}: {error}: is there room on its disk?") from error
             raise

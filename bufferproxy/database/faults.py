@@ -33,6 +33,11 @@ def is_full(error: BaseException) -> bool:
     return _code(error) == sqlite3.SQLITE_FULL
 
 
+def may_be_full(error: BaseException) -> bool:
+    """A write failed, and SQLite does not say why: a quota that is used up looks so (`filesystem.py`)."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
 def is_locked(error: BaseException) -> bool:
     """Another program has locked the file: nothing was done, and nothing is broken. With a write-ahead log
     this is found where a transaction begins; wherever it is found, a rollback undoes all of it."""

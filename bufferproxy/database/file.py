@@ -15,6 +15,7 @@ from bufferproxy.database.faults import DatabaseError, is_locked
 from bufferproxy.errors import LogUnusable, Outdated
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 Connection = sqlite3.Connection
@@ -63,31 +64,48 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def hold(path: Path) -> int:
-    """The lock that lasts as long as this process, or until it is closed. Returns its descriptor."""
+class Hold:
+    """The file is this process's, under whatever name, until this is closed or the process ends."""
+
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        self._descriptors = descriptors
+
+    def close(self) -> None:
+        """Not before the file's connections are: to close a descriptor of a file lets go of all locks that
+        SQLite has of it."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+
+def hold(path: Path) -> Hold:
+    """Raises LogUnusable when another process holds it. Beside the file lies one that names who holds it; the
+    lock that counts is on the file itself, which a link gives other names."""
     try:
         make_folder(path.parent)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        note = os.open(f"{os.path.realpath(path)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Made by us, for nobody else to read: what callers sent lies in it. SQLite gives -wal the same mode.
+        itself = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise LogUnusable(f"cannot open {path}: {error.strerror}") from error
+    holding = Hold((note, itself))
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for descriptor in (note, itself):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
-        os.close(lock)
+        holder = os.pread(note, 32, 0).decode(errors="replace").strip()
+        holding.close()
+        who = "another process under another name" if descriptor == itself else f"process {holder or '?'}"
         raise LogUnusable(
-            f"{path} is held by process {holder or '?'}: one process at a time; stop it, or use another file"
+            f"{path} is held by {who}: one process at a time; stop it, or use another file"
         ) from error
     with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-    return lock
+        os.ftruncate(note, 0)
+        os.pwrite(note, b"%d\n" % os.getpid(), 0)
+    return holding
 
 
 def open_writer(path: Path, schema: Schema, patience: float = OPEN_PATIENCE) -> Connection:
     """Waits at most `patience` seconds for another program's lock. Raises LogUnusable."""
-    # Made by us, for nobody else to read: what callers sent lies in it. SQLite gives -wal the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     pause = threading.Event()
     tries = 0
     while True:

@@ -11,8 +11,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from bufferproxy.database import holders
-from bufferproxy.database.faults import DatabaseError, is_full, is_locked
+from bufferproxy.database.faults import DatabaseError, is_full, is_locked, may_be_full
 from bufferproxy.database.file import PAGE, WAL_CAP, Connection
+from bufferproxy.database.filesystem import has_no_room
 from bufferproxy.database.overgrown import Overgrown
 from bufferproxy.database.room import Room
 from bufferproxy.errors import LogError, LogUnavailable, StorageFull, StorageLocked
@@ -182,7 +183,7 @@ class Writer:
                 if is_locked(error):
                     self._roll_back()
                     return [], self._locked_out()
-                if not is_full(error):
+                if not self._is_full(error):
                     self.die(error)
                     return [], LogUnavailable(f"{self._path}: {error}")
                 self._roll_back()
@@ -190,8 +191,11 @@ class Writer:
                 return works, None if works is batch else self._too_full()
         return [], self._too_full()
 
+    def _is_full(self, error: BaseException) -> bool:
+        return is_full(error) or (may_be_full(error) and has_no_room(self._path))
+
     def _too_full(self) -> StorageFull:
-        return StorageFull(self.room.shortage or "the log's disk is full")
+        return StorageFull(self.room.shortage or "the log's disk is full, or its quota used up")
 
     def _is_short(self) -> bool:
         try:
@@ -199,7 +203,7 @@ class Writer:
         except (OSError, DatabaseError) as error:
             if is_locked(error):  # what was known still holds
                 return self.room.shortage != ""
-            if not is_full(error):
+            if not self._is_full(error):
                 self.die(error)
             return True
 
@@ -285,7 +289,7 @@ class Writer:
         try:
             step()
         except DatabaseError as error:
-            if not is_full(error) and not is_locked(error):
+            if not self._is_full(error) and not is_locked(error):
                 self.die(error)
 
     def die(self, error: Exception) -> None:

@@ -98,9 +98,9 @@ class Line(NamedTuple):
 
 
 class LogLines:
-    """Subscribes to the events that an operator wants to read about, and writes a line for each. Of many about
-    one thing those of no greater consequence are left out (`line_filter.py`). The last of them is written in
-    the end, with how many of what were left out: so the newest line says how things stand."""
+    """Subscribes to the events that an operator wants to read about, and writes a line for each. Of many
+    about one thing those of no greater consequence are left out (`line_filter.py`). The last of them is
+    written in the end, with how many of what were left out: so the newest line says how things stand."""
 
     def __init__(self, clock: Clock, logger: Logger = None) -> None:
         self._logger = structlog.get_logger("bufferproxy") if logger is None else logger

@@ -14,13 +14,16 @@ redrive came to. Losing the file costs a replay of `.dead`; therefore it is not 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from bufferproxy.database import Connection, Database, Schema
 from bufferproxy.records import Letter, Mark, Partition, Position, State
 from bufferproxy.results.selection import Selection
+from bufferproxy.results.temporary import remove_folder
 
 SCHEMA = Schema(
     application=0x62_70_64_6C,  # "bpdl"
@@ -78,6 +81,8 @@ class DeadIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.folder: Path | None = None
+        """Removed at the end: the index is this process's alone."""
 
     async def offsets(self) -> Mapping[Partition, int]:
         """How far each partition was read."""
@@ -183,6 +188,8 @@ class DeadIndex:
 
     async def close(self) -> None:
         await self._database.close()
+        if self.folder is not None:
+            await asyncio.to_thread(remove_folder, self.folder)
 
 
 def _where(service: str, wanted: Selection) -> tuple[str, tuple[object, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from pathlib import Path
 
 from bufferproxy.clock import Clock
@@ -13,6 +12,7 @@ from bufferproxy.database import open_database
 from bufferproxy.errors import LogUnusable, Outdated
 from bufferproxy.results import tables
 from bufferproxy.results.sqlite_index import SqliteIndex
+from bufferproxy.results.temporary import make_folder
 
 
 async def open_index(settings: Settings, clock: Clock) -> SqliteIndex:
@@ -25,8 +25,10 @@ async def open_index(settings: Settings, clock: Clock) -> SqliteIndex:
     try:
         return await open_file(path, clock)
     except (LogUnusable, OSError):
-        folder = Path(tempfile.mkdtemp(prefix="bufferproxy-index-"))
-        return await open_file(folder / "index.db", clock)
+        folder = await asyncio.to_thread(make_folder, "bufferproxy-index-", "index.db")
+        index = await open_file(folder / "index.db", clock)
+        index.folder = folder
+        return index
 
 
 async def open_file(path: Path, clock: Clock) -> SqliteIndex:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import asyncio
 from pathlib import Path
 
 from bufferproxy.clock import Clock
@@ -11,6 +11,7 @@ from bufferproxy.config.settings import Settings
 from bufferproxy.database import open_database
 from bufferproxy.errors import LogUnusable
 from bufferproxy.results.dead_index import SCHEMA, DeadIndex
+from bufferproxy.results.temporary import make_folder
 
 
 async def open_dead_index(settings: Settings, clock: Clock) -> DeadIndex:
@@ -21,5 +22,7 @@ async def open_dead_index(settings: Settings, clock: Clock) -> DeadIndex:
     try:
         return DeadIndex(await open_database(path, SCHEMA, clock=clock))
     except (LogUnusable, OSError):
-        folder = Path(tempfile.mkdtemp(prefix="bufferproxy-dead-"))
-        return DeadIndex(await open_database(folder / "dead.db", SCHEMA, clock=clock))
+        folder = await asyncio.to_thread(make_folder, "bufferproxy-dead-", "dead.db")
+        index = DeadIndex(await open_database(folder / "dead.db", SCHEMA, clock=clock))
+        index.folder = folder
+        return index

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bufferproxy.database import Connection, Database
 from bufferproxy.errors import AppendRefused, LogError
@@ -12,6 +13,7 @@ from bufferproxy.records import Partition, Position
 from bufferproxy.results import tables
 from bufferproxy.results.index import Ends, Found, Row, standing
 from bufferproxy.results.segments import parted, spots_in
+from bufferproxy.results.temporary import remove_folder
 from bufferproxy.results.unwritten import Packed, Unwritten
 
 WRITE_AFTER = 1.0
@@ -28,6 +30,8 @@ class SqliteIndex:
     def __init__(self, database: Database, places: Mapping[Partition, tuple[int, int]]) -> None:
         """`places`: partition -> its number in the file, and how far it was read."""
         self._database = database
+        self.folder: Path | None = None
+        """Removed at the end: the index is this process's alone."""
         self._offsets = {partition: next_ for partition, (_, next_) in places.items()}
         self._numbers = {partition: number for partition, (number, _) in places.items()}
         self._places = {number: partition for partition, number in self._numbers.items()}
@@ -109,6 +113,8 @@ class SqliteIndex:
         self._closing = True
         self._write()  # nothing of it, when the disk is full: it is read from the log again
         await self._database.close()
+        if self.folder is not None:
+            await asyncio.to_thread(remove_folder, self.folder)
 
     def _number(self, partition: Partition) -> int:
         number = self._numbers.get(partition)

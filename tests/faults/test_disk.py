@@ -71,11 +71,15 @@ async def test_an_fsync_that_fails_ends_the_process_and_loses_nothing(
     assert history.complaints(rate=RATE) == []
 
 
+@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT"])
 async def test_writes_for_which_there_is_no_room_are_refused_and_the_process_stays(
-    sqlite_world: World, times: Callable[[int, int], int], record: Callable[[str, int, History], None]
+    error: str,
+    sqlite_world: World,
+    times: Callable[[int, int], int],
+    record: Callable[[str, int, History], None],
 ) -> None:
-    """Whichever write of a transaction it is that fails."""
-    world, faults = sqlite_world, times(20, 60)
+    """Whichever write of a transaction it is that fails, on a full disk and with a quota used up."""
+    world, faults = sqlite_world, times(10, 60)
     await asyncio.to_thread(world.start, rate=f"{RATE}/s", concurrency=CONCURRENCY)
     async with Load(world.proxy.url, connections=50) as load:
         trial = Trial(world, load)
@@ -83,10 +87,10 @@ async def test_writes_for_which_there_is_no_room_are_refused_and_the_process_sta
             for _ in range(faults):
                 # Not from its start: a process that finds no room there ends, and says so.
                 first = random.randint(1, 50)
-                async with failing_in(world.proxy.pid, "pwrite64", "ENOSPC", f"{first}..{first + 100}"):
+                async with failing_in(world.proxy.pid, "pwrite64", error, f"{first}..{first + 100}"):
                     await load.hears(b"storage-full")
                 await load.accepts(50)
                 assert world.proxy.running
         history = await trial.history()
-    record("pwrite fails with ENOSPC", faults, history)
+    record(f"pwrite fails with {error}", faults, history)
     assert history.complaints(rate=RATE) == []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 from bufferproxy.clock import Clock, SystemClock
 from bufferproxy.database import Connection, Database, Fatal, end_process, open_database
+from bufferproxy.database.filesystem import IN_MEMORY, OVER_NETWORK, kind_of
 from bufferproxy.errors import (
     AppendRefused,
     AppendTooLarge,
@@ -26,6 +28,8 @@ from bufferproxy.log.sqlite.trim import Trimmer
 from bufferproxy.log.topics import holds_fresh_requests
 from bufferproxy.records import Entry, Partition, Position, Record
 
+logger = logging.getLogger(__name__)
+
 _NEVER = (0, "")
 """What a group has committed that never did."""
 
@@ -38,8 +42,6 @@ BESIDE = 64
 
 class SqliteLog(Log):
     """Made by `open_sqlite`."""
-
-    durability = "committed and fsynced (SQLite WAL, synchronous=FULL)"
 
     def __init__(self, tables: dict[Partition, Table], trimmer: Trimmer, clock: Clock) -> None:
         self._tables = tables
@@ -54,6 +56,7 @@ class SqliteLog(Log):
     async def attach(self, database: Database) -> None:
         """The rest of the construction: loads what the file holds."""
         self.database = database
+        self.durability = durability_on(database.path)
         incarnation, found, self._committed = await database.transact(catalog.load)
         for table in found:
             self._add(table)
@@ -315,6 +318,21 @@ async def open_sqlite(
         await database.close()
         raise
     return log
+
+
+def durability_on(path: Path) -> str:
+    """What "durable" means for a file there, for people."""
+    kind = kind_of(path)
+    if kind in IN_MEMORY:
+        return f"in this machine's memory only ({path.parent} is on {kind}): gone when it restarts"
+    if kind in OVER_NETWORK:
+        logger.warning(
+            "%s is on a network file system (%s): its locks and syncs may not hold; use a local disk",
+            path,
+            kind,
+        )
+        return f"committed, and synced as far as {kind} does (SQLite WAL, synchronous=FULL)"
+    return "committed and fsynced (SQLite WAL, synchronous=FULL)"
 
 
 def _size(entry: Entry) -> int:

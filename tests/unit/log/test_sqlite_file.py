@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ async def test_another_process_is_told_who_holds_the_file(tmp_path: Path) -> Non
     _, stderr = await child.communicate()
     assert child.returncode == 1
     assert f"held by process {os.getpid()}" in stderr.decode()
+    await log.close()
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+async def test_a_link_is_no_way_into_a_file_that_is_held(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    log = await filled(tmp_path / "log.db")
+    (tmp_path / "other").mkdir()
+    link(tmp_path / "log.db", tmp_path / "other" / "name.db")
+    with pytest.raises(LogUnusable, match=r"name\.db is held by"):
+        await open_sqlite(tmp_path / "other" / "name.db")
     await log.close()
 
 
