@@ -1,5 +1,7 @@
-"""Indexes that are made elsewhere when their place is taken: in a folder of this process's, removed at its end, or
-by the next process when this one had no time for it."""
+"""Indexes made elsewhere when their place is taken: in a folder of this process, removed at its end.
+
+What a process that was killed has left is removed by the next one.
+"""
 
 from __future__ import annotations
 
