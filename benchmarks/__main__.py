@@ -153,7 +153,8 @@ def _over(stamps: list[float], rate: float) -> dict[str, int]:
 
 
 def memory(_: str | None) -> Result:
-    """Resident memory, and seconds from start to ready, with little and with much backlog (SQLite)."""
+    """Resident memory, and seconds from start to ready, with little and with much backlog, and with three
+    services of large bodies (SQLite)."""
     found: Result = {}
     for name, count in (("1 k", 1_000), ("1 M", 1_000_000)):
         with folder() as where, sink() as to:
@@ -165,8 +166,23 @@ def memory(_: str | None) -> Result:
                 ready = time.perf_counter() - began
                 quiet(3.0)
                 found[name] = {"rss_mb": round(rss_of(proxy.pid), 1), "ready_s": round(ready, 2)}
+    found["large"] = _large()
     found["difference"] = {"rss_mb": round(found["1 M"]["rss_mb"] - found["1 k"]["rss_mb"], 1)}
     return found
+
+
+def _large() -> Result:
+    """Three services, each with 300 requests of 512 KiB, read ahead of a service that is slow."""
+    names = ("one", "two", "three")
+    with folder() as where, sink() as to:
+        of_each = {"to": to, "rate": "1/s", "expire": "30d", "backlog": {"requests": 10**6, "wait": "300d"}}
+        services = {name: {**of_each, "match": {"path": f"/{name}"}} for name in names}
+        text = json.dumps({"log": SQLITE, "services": services})
+        for name in names:
+            preload(text, where, 300, service=name, body=bytes(512 << 10))
+        with Bufferproxy("run", text, where) as proxy:
+            quiet(10.0)
+            return {"rss_mb": round(rss_of(proxy.pid), 1), "read_ahead_mb": 256 * 1.048576}
 
 
 def _logs(kafka: str | None, alone: str, of_many: str) -> Iterator[tuple[str, str, str]]:

@@ -47,6 +47,10 @@ def table(results: dict[str, Any]) -> str:
             f"With 1 M requests of backlog: ready in {found['1 M']['ready_s']} s, "
             f"{found['1 M']['rss_mb']} MB resident ({found['difference']['rss_mb']:+} MB against 1 k)."
         )
+        lines.append(
+            f"Three services with 300 requests of 512 KiB each: {found['large']['rss_mb']} MB resident "
+            f"(`memory` is {found['large']['read_ahead_mb']:.0f} MB)."
+        )
     for name, found in results.get("services", {}).items():
         if "rest_wakeups" in found:
             lines.append(

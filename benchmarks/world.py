@@ -108,35 +108,44 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def preload(text: str, where: Path, count: int, *, skewed: bool = False) -> None:
-    """Put `count` accepted requests into the log, as the proxy would, without one; `skewed`: four fifths of
-    them into one partition."""
+def preload(
+    text: str,
+    where: Path,
+    count: int,
+    *,
+    skewed: bool = False,
+    service: str = "default",
+    body: bytes = BODY,
+) -> None:
+    """Put `count` accepted requests of a service into the log, as the proxy would, without one; `skewed`:
+    four fifths of them into one partition."""
     file = where / "preload.yaml"
     file.write_text(text)
     here = Path.cwd()
     os.chdir(where)
     try:
-        asyncio.run(_preload(str(file), count, skewed=skewed))
+        asyncio.run(_preload(str(file), count, skewed, service, body))
     finally:
         os.chdir(here)
 
 
-async def _preload(file: str, count: int, *, skewed: bool) -> None:
+async def _preload(file: str, count: int, skewed: bool, service: str, body: bytes) -> None:
     found = load(file).settings
     clock = SystemClock()
     log = await open_log(found, clock, None)
     try:
         await log.ensure(translate.topics(found), create=True)
-        names = translate.names(found, "default")
+        names = translate.names(found, service)
         partitions = log.partitions(names.requests)
         lines = (
             b"POST /x HTTP/1.1",
             b"Host: 127.0.0.1",
             b"Content-Type: application/json",
-            b"Content-Length: 512",
+            b"Content-Length: %d" % len(body),
         )
         head = b"".join(line + b"\r\n" for line in lines)
         stored = 0
+        most = min(5000, (16 << 20) // len(body))
         failed: list[object] = []
         moved = asyncio.Event()
 
@@ -151,14 +160,14 @@ async def _preload(file: str, count: int, *, skewed: bool) -> None:
             entry = envelope.accepted(
                 key=None,
                 head=head,
-                body=BODY,
+                body=body,
                 accepted_at=int(clock.wall() * 1000),
                 nonce=clock.nonce(),
                 results=0,
             )
             place = 0 if skewed and number % 5 else number % partitions
             log.submit(Partition(names.requests, place), entry, done)
-            while number - stored > 5000:
+            while number - stored > most:
                 moved.clear()
                 await moved.wait()
         while stored < count:

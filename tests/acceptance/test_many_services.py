@@ -76,3 +76,22 @@ def test_a_request_of_one_of_two_hundred_services_is_delivered_at_once_after_a_r
             late += time.monotonic() - began > 0.2
         assert recorder.count() == MANY / 10
         assert late <= 2
+
+
+def test_what_is_read_ahead_of_large_requests_stays_within_the_memory_that_is_set(tmp_path: Path) -> None:
+    """Before the budget each of these services held 16 MiB."""
+    names = [f"s{n}" for n in range(5)]
+    of_each = {"to": f"http://127.0.0.1:{free_port()}", "rate": "1/h", "expire": "30d"}
+    of_each["backlog"] = {"wait": "365d"}
+    settings = {
+        "log": "sqlite:./log.db",
+        "memory": "16MiB",
+        "services": {name: {**of_each, "match": {"path": f"/{name}"}} for name in names},
+    }
+    with Bufferproxy("run", json.dumps(settings), tmp_path) as proxy:
+        before = _resident_kib(proxy.pid)
+        for _ in range(40):
+            for name in names:
+                urllib.request.urlopen(f"{proxy.url}/{name}/x", data=bytes(512 << 10), timeout=30.0).close()
+        held = (_resident_kib(proxy.pid) - before) / 1024
+        assert held <= 16 + len(names) + 24  # a fetch of each more, and what SQLite and the requests took
