@@ -221,7 +221,7 @@ class Replica:
         await self._insist(partial(check_queues, names, log))
         layouts = self._layouts(log)
         await self._insist(layouts.read)
-        surveyor = Surveyor(log, self.clock)
+        surveyor = Surveyor(log, self.clock, apart=not isinstance(self.settings.log, SqliteLog))
         ahead = ReadAhead(self.settings.memory)
         for name in self.settings.services:
             stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk, ahead)

@@ -7,6 +7,7 @@ wants to know. The rest is looked at now and then. Nobody else measures, nor mak
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -173,23 +174,36 @@ class Survey:
 
 
 class Surveyor:
-    """Looks at the log for the surveys of all services."""
+    """Looks at the log for the surveys of all services. `apart`: at each by itself, so that a service that
+    the log cannot tell of, or not soon, holds up no other. (A log in this process tells of all or none.)"""
 
-    def __init__(self, log: LogInspector, clock: Clock) -> None:
+    def __init__(self, log: LogInspector, clock: Clock, *, apart: bool = False) -> None:
         self._log = log
         self._clock = clock
+        self._apart = apart
+        self._under_way: set[Survey] = set()
         self.surveys: list[Survey] = []
 
     async def run(self) -> None:
         """Until cancelled. A log that does not answer leaves the last look standing."""
-        while True:
-            await self._clock.sleep(EVERY)
-            due = [survey for survey in self.surveys if survey.due()]
-            if due:
-                try:
-                    await self.look(due)
-                except LogError:
-                    continue
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                await self._clock.sleep(EVERY)
+                due = [survey for survey in self.surveys if survey not in self._under_way and survey.due()]
+                if self._apart:
+                    self._under_way.update(due)
+                    for survey in due:
+                        looks.create_task(self._look_at(survey))
+                elif due:
+                    with contextlib.suppress(LogError):
+                        await self.look(due)
+
+    async def _look_at(self, survey: Survey) -> None:
+        try:
+            with contextlib.suppress(LogError):
+                await self.look([survey])
+        finally:
+            self._under_way.discard(survey)
 
     async def look(self, surveys: Sequence[Survey] | None = None) -> None:
         """At these, or at all. Raises LogUnavailable when the log could not tell of all of them."""

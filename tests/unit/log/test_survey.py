@@ -7,7 +7,7 @@ import pytest
 
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.memory import Memory, MemoryLog
-from bufferproxy.log.survey import Measured, Survey, Surveyor
+from bufferproxy.log.survey import EVERY, Measured, Survey, Surveyor
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.records import Entry, Partition
 from bufferproxy.testing.clock import FakeClock
@@ -99,3 +99,27 @@ async def test_a_look_that_fails_is_told_to_those_that_waited_for_it_and_the_nex
     await asyncio.sleep(0)
     await surveyor.look()
     assert (await asking).written[RESULTS].end == 0
+
+
+async def test_a_service_that_the_log_cannot_tell_of_holds_up_no_other() -> None:
+    class Stuck(Log):
+        async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
+            if group == NAMES.group:
+                await asyncio.Event().wait()
+            return await super().lag(group, topics)
+
+    other, log, clock = ServiceTopics.of("b"), Stuck(), FakeClock()
+    told: list[Measured] = []
+    for names in (NAMES, other):
+        topics = topics_of(names, partitions=1, body=9, reply=9, keep_results=60, keep_dead=60)
+        await log.ensure(topics, create=True)
+    surveyor = Surveyor(log, clock, apart=True)
+    surveyor.surveys.append(Survey(NAMES, clock, lambda: None, told.append, concurrency=1))
+    surveyor.surveys.append(Survey(other, clock, lambda: None, told.append, concurrency=1))
+    running = asyncio.create_task(surveyor.run())
+    await clock.advance(EVERY)
+    await log.append(Partition(other.requests, 0), Entry(None, b"", ()))
+    await clock.advance(EVERY)
+    assert [measured.open for measured in told] == [0, 1]
+    running.cancel()
+    await asyncio.wait([running])
