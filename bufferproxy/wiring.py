@@ -216,12 +216,14 @@ class Replica:
         return tails[0]
 
     async def _start_services(self, stack: AsyncExitStack, log: Log, dead: DeadView) -> None:
-        talk = None if isinstance(self.settings.log, SqliteLog) or not self.drains else self._talk(log)
+        local = isinstance(self.settings.log, SqliteLog)
+        talk = None if local or not self.drains else self._talk(log)
         names = [translate.names(self.settings, name) for name in self.settings.services]
-        await self._insist(partial(check_queues, names, log))
+        for part in [names] if local else [[each] for each in names]:  # each its own patience on Kafka
+            await self._insist(partial(check_queues, part, log))
         layouts = self._layouts(log)
         await self._insist(layouts.read)
-        surveyor = Surveyor(log, self.clock, apart=not isinstance(self.settings.log, SqliteLog))
+        surveyor = Surveyor(log, self.clock, apart=not local)
         ahead = ReadAhead(self.settings.memory)
         for name in self.settings.services:
             stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk, ahead)
@@ -229,7 +231,9 @@ class Replica:
             surveyor.surveys.append(stand.survey)
             self.metrics.register(name, stand.gauges)
             self.snapshots.register(name, stand.standing, stand.gauges)
-        await self._insist(surveyor.look)
+        surveys = surveyor.surveys
+        for looked_at in [surveys] if local else [[each] for each in surveys]:
+            await self._insist(partial(surveyor.look, looked_at))
         for stand in self.stands:
             layout = translate.layout(self.settings.services[stand.name])
             layouts.judge(stand.name, stand.survey.names, *layout, stand.survey.measured().open)

@@ -211,13 +211,16 @@ class LogInspector(ABC):
     async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
         """`lag` of many groups, each with its topics. A group that the log cannot tell of is left out. Raises
         LogUnavailable when that is all of them."""
-        looks = [self.lag(group, topics) for group, topics in wanted.items()]
-        told = dict(zip(wanted, await asyncio.gather(*looks, return_exceptions=True), strict=True))
-        failed = [each for each in told.values() if isinstance(each, BaseException)]
-        for failure in failed:
-            if not isinstance(failure, LogUnavailable) or len(failed) == len(told):
-                raise failure
-        return {group: lags for group, lags in told.items() if not isinstance(lags, BaseException)}
+        found: dict[str, Mapping[Partition, Lag]] = {}
+        failure: LogUnavailable | None = None
+        for group, topics in wanted.items():
+            try:
+                found[group] = await self.lag(group, topics)
+            except LogUnavailable as unavailable:
+                failure = unavailable
+        if failure is not None and not found:
+            raise failure
+        return found
 
     @abstractmethod
     async def read(self, position: Position, limit: int) -> Sequence[Record]:
