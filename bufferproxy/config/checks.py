@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from bufferproxy.config.addresses import KafkaLog, SqliteLog
+from bufferproxy.config.addresses import KafkaLog
 from bufferproxy.config.origin import Path, Problem
 from bufferproxy.config.phrases import statuses
 from bufferproxy.config.service import AdaptiveConcurrency, Service
@@ -14,9 +14,6 @@ from bufferproxy.ids import service_number
 from bufferproxy.sizes import ANSWER, LARGEST, LEAST_HEADROOM, headroom
 
 Check = Callable[[Settings], Iterator[Problem]]
-
-LARGEST_IN_SQLITE = 512 << 20
-"""Bytes of one body: SQLite has no row of more than 953 MiB, and a dead letter holds more than the body."""
 
 _OURS = {
     "acks": "what is accepted has to be durable",
@@ -39,7 +36,6 @@ _OURS = {
 def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _listeners(settings)
     yield from _process(settings)
-    yield from _sqlite(settings)
     yield from _names(settings.services)
     yield from _matches(settings)
     for name, service in settings.services.items():
@@ -80,17 +76,6 @@ def _process(settings: Settings) -> Iterator[Problem]:
         for name in options:
             if name in _OURS:
                 yield Problem(("kafka", place, name), f"cannot be set: {_OURS[name]}")
-
-
-def _sqlite(settings: Settings) -> Iterator[Problem]:
-    if not isinstance(settings.log, SqliteLog):
-        return
-    for name, service in settings.services.items():
-        for inside, size in ((("body",), service.body), (("results", "body"), service.results.body)):
-            if size > LARGEST_IN_SQLITE:
-                most = format_size(LARGEST_IN_SQLITE)
-                message = f"{format_size(size)} is more than an SQLite log takes ({most})"
-                yield Problem(("services", name, *inside), message)
 
 
 def _names(services: Mapping[str, Service]) -> Iterator[Problem]:

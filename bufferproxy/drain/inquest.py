@@ -35,7 +35,7 @@ class Verdict(Enum):
 
 
 class Inquest:
-    """`concluded(item, verdict)` is called on the loop. `run` must run."""
+    """`concluded(item, verdict)` is called on the loop, after `begin`."""
 
     def __init__(
         self, topics: ServiceTopics, concluded: Callable[[Item, Verdict], None], clock: Clock
@@ -43,24 +43,27 @@ class Inquest:
         self._topics = topics
         self._concluded = concluded
         self._clock = clock
-        self._suspects: list[Item] = []
-        self._wanted = asyncio.Event()
+        self._suspects = 0
+        self._ask: Callable[[Item], object] = self._too_early
 
     def __len__(self) -> int:
-        return len(self._suspects)
+        return self._suspects
+
+    def begin(self, log: LogInspector, tasks: asyncio.TaskGroup) -> None:
+        """Each suspect is a task: there are next to none, ever."""
+        self._ask = lambda item: tasks.create_task(self._look_into(item, log))
 
     def on(self, item: Item) -> None:
-        self._suspects.append(item)
-        self._wanted.set()
+        self._suspects += 1
+        self._ask(item)
 
-    async def run(self, log: LogInspector) -> None:
-        """Until cancelled."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            while self._suspects:
-                item = self._suspects.pop(0)
-                self._concluded(item, await self._verdict_on(item.request, log))
+    async def _look_into(self, item: Item, log: LogInspector) -> None:
+        verdict = await self._verdict_on(item.request, log)
+        self._suspects -= 1
+        self._concluded(item, verdict)
+
+    def _too_early(self, item: Item) -> None:
+        raise RuntimeError(f"nothing is fetched before the worker runs: {item!r}")
 
     async def _verdict_on(self, request: Request, log: LogInspector) -> Verdict:
         while True:
@@ -70,7 +73,7 @@ class Inquest:
                 await self._clock.sleep(AGAIN)
 
     def __repr__(self) -> str:
-        return f"<Inquest on {len(self._suspects)}>"
+        return f"<Inquest on {self._suspects}>"
 
 
 async def verdict_on(request: Request, log: LogInspector, topics: ServiceTopics) -> Verdict:

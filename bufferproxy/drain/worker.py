@@ -118,11 +118,11 @@ class Worker:
         self._announcer.commit = committer.soon
         committer.soon()  # leases that were granted before wait to be written down
         async with asyncio.TaskGroup() as group:
+            self._inquest.begin(log, group)
             group.create_task(self._fetch(reader))
             group.create_task(committer.run())
             group.create_task(self._delays.run())
             group.create_task(self._expiry.run(self.activity))
-            group.create_task(self._inquest.run(log))
             if self._parking is not None:
                 group.create_task(self._parking.run(log, self.plan.topics.group))
             self._add_deliverer(group)

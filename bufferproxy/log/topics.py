@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from bufferproxy.log.contract import Keep, Topic
@@ -25,7 +26,9 @@ class ServiceTopics(NamedTuple):
     priorities: bool = False
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, service: str, prefix: str = "bufferproxy", *, priorities: bool = False) -> ServiceTopics:
+        """All that ask for one service share it."""
         base = f"{prefix}.{service}"
         kinds = ("requests", "delayed", "parked", "states", "results", "dead")
         return cls._make((*(f"{base}.{kind}" for kind in kinds), base, priorities))

@@ -78,7 +78,7 @@ def _commit_before_completion() -> None:
     def begin(original: Callable[..., Any], holding: Holding, *arguments: Any) -> Any:
         window = original(holding, *arguments)
         if window is not None:
-            holding._moved.add(arguments[0].partition)
+            holding._move(arguments[0].partition)
         return window
 
     def committable(
