@@ -88,7 +88,8 @@ class Trimmer:
     def settled(self, table: Table, offset: int) -> None:
         """The group that the topic is kept for has durably committed `offset`."""
         table.settled = max(table.settled, offset)
-        self._behind.add(table)
+        if table.settled > table.start.offset:  # else each transaction would look at all that is at rest
+            self._behind.add(table)
 
     def hurry(self, *, eager: bool) -> None:
         """While eager, everything is worth it at once. Begins with a look at what is too old."""
