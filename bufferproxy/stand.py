@@ -74,7 +74,7 @@ class Stand:
         # One process sees all that comes and goes of an SQLite log, so it can count exactly.
         self._exact = isinstance(settings.log, SqliteLog)
         self._plan = translate.plan(settings, name)
-        self.backlog = Backlog(self._service.rate, exact=self._exact)
+        self.backlog = Backlog(self._service.rate, exact=self._exact, now=clock.now)
         partitions = tuple(Partition(names.requests, n) for n in range(log.partitions(names.requests)))
         self.front = Front(name, names, partitions, translate.terms(self._service), self.backlog)
         door, expire = FrontDoor(self.front), self._service.expire
@@ -176,7 +176,14 @@ class Stand:
         return self.backlog.requests, self._moved, 0 if worker is None else worker.moved
 
     def _surveyed(self, measured: Measured) -> None:
-        self.backlog.measured(measured.open, measured.size, measured.drained, measured.ends, measured.delayed)
+        self.backlog.measured(
+            measured.open,
+            measured.size,
+            measured.drained,
+            measured.ends,
+            measured.delayed,
+            stale=measured.stale,
+        )
 
     def gauges(self) -> GaugeReading:
         worker, rate = self.worker, self._service.rate

@@ -14,7 +14,7 @@ from bufferproxy.drain.plan import Plan
 from bufferproxy.http1 import limits
 from bufferproxy.http1.trust import TrustedProxies
 from bufferproxy.log.contract import Keep, Topic
-from bufferproxy.log.topics import ServiceTopics, topics_of
+from bufferproxy.log.topics import RESULTS_PARTITIONS, ServiceTopics, topics_of
 from bufferproxy.policy.adaptive import AdaptiveRule
 from bufferproxy.policy.breaker import BreakerRule
 from bufferproxy.policy.congestion import Settings as Congestion
@@ -43,6 +43,7 @@ def topics(settings: Settings) -> list[Topic]:
             reply=service.results.body,
             keep_results=service.results.keep,
             keep_dead=service.dead.keep,
+            results=1 if isinstance(settings.log, SqliteLog) else RESULTS_PARTITIONS,
             parks=service.order == "key",
             headroom=headroom(settings),
         )
@@ -90,7 +91,9 @@ def congestion(service: Service) -> Congestion:
 
 def names(settings: Settings, service: str) -> ServiceTopics:
     priorities = settings.services[service].priority is not None
-    return ServiceTopics.of(service, settings.kafka.prefix, priorities=priorities)
+    # On Kafka one group for all services, by which any of its tools shows how far they are.
+    group = None if isinstance(settings.log, SqliteLog) else settings.kafka.prefix
+    return ServiceTopics.of(service, settings.kafka.prefix, priorities=priorities, group=group)
 
 
 def match(service: Service) -> Match:
@@ -134,6 +137,8 @@ def plan(settings: Settings, name: str) -> Plan:
         at_most_once=service.delivery == "at_most_once",
         key_rate=service.key_rate,
         timeout=service.timeout,
+        # Where no results are kept the commit is the only end there is.
+        commit_every=0.1 if service.results.keep else 0.05,
     )
 
 

@@ -147,6 +147,7 @@ class Replica:
         """Everything started, in order; taken down in the reverse on the way out."""
         async with AsyncExitStack() as stack:
             log = await self._open_log(stack)
+            self.metrics.kafka_client = log.library
             watch = LogWatch(log, self.clock)
             checks = (
                 self.starting.check,
@@ -177,6 +178,7 @@ class Replica:
                 admin=f"{self.settings.admin.listen.host}:{admin.port}",
                 log=str(self.settings.log),
                 durable=log.durability,
+                client=None if log.library is None else " ".join(log.library),
                 services={
                     name: format_rate(service.rate) for name, service in self.settings.services.items()
                 },
@@ -219,11 +221,10 @@ class Replica:
         local = isinstance(self.settings.log, SqliteLog)
         talk = None if local or not self.drains else self._talk(log)
         names = [translate.names(self.settings, name) for name in self.settings.services]
-        for part in [names] if local else [[each] for each in names]:  # each its own patience on Kafka
-            await self._insist(partial(check_queues, part, log))
+        await self._insist(partial(check_queues, names, log))
         layouts = self._layouts(log)
         await self._insist(layouts.read)
-        surveyor = Surveyor(log, self.clock, apart=not local)
+        surveyor = Surveyor(log, self.clock, every=0.5 if local else 1.0)
         ahead = ReadAhead(self.settings.memory)
         for name in self.settings.services:
             stand = Stand(name, self.settings, log, self.clock, self.events, dead, talk, ahead)
@@ -231,9 +232,7 @@ class Replica:
             surveyor.surveys.append(stand.survey)
             self.metrics.register(name, stand.gauges)
             self.snapshots.register(name, stand.standing, stand.gauges)
-        surveys = surveyor.surveys
-        for looked_at in [surveys] if local else [[each] for each in surveys]:
-            await self._insist(partial(surveyor.look, looked_at))
+        await self._insist(surveyor.look)
         for stand in self.stands:
             layout = translate.layout(self.settings.services[stand.name])
             layouts.judge(stand.name, stand.survey.names, *layout, stand.survey.measured().open)

@@ -36,6 +36,11 @@ class Waiting(Protocol):
     @property
     def outlook(self) -> Outlook: ...
 
+    @property
+    def doubtful(self) -> bool:
+        """These figures are so old that nobody is to be refused by them."""
+        ...
+
 
 class Outlook(NamedTuple):
     """`still`: seconds in which nothing will be sent; inf: until an operator resumes the service. Then it
@@ -57,6 +62,7 @@ class Reading(NamedTuple):
     rate: float
     delayed: int = 0
     outlook: Outlook = CLEAR
+    doubtful: bool = False
 
 
 RESUMED = 60.0
@@ -83,6 +89,8 @@ def come_back(wait: float) -> float:
 
 def admit(limits: Limits, reading: Waiting, size: int) -> Problem | None:
     """None, or why not. The first limit that is reached names itself."""
+    if reading.doubtful:
+        return None
     if reading.requests >= limits.requests:
         return Problem(
             "backlog-full",

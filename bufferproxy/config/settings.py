@@ -4,7 +4,7 @@ Made by `load.load`, which checks what a single field cannot know (`checks.py`).
 """
 
 import socket
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -41,6 +41,10 @@ class Kafka(Block):
     )
     create_topics: Switch = fixed(
         default=True, why="Make missing topics at start. false: exit 1, naming `topics create`."
+    )
+    client: Literal["auto", "librdkafka", "kafka-python"] = fixed(
+        "auto",
+        "Library that drives Kafka. auto: librdkafka where installed (it costs a tenth), else kafka-python.",
     )
     security: Options = fixed({}, "TLS and SASL, by the names of kafka-python (security_protocol, …).")
     options: Options = fixed({}, "Further options of the clients, by the names of kafka-python.")

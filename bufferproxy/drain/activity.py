@@ -6,8 +6,9 @@ these have a timer of their own, and say when something comes due.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+
+from bufferproxy.wakeup import Wakeup
 
 
 class Activity:
@@ -15,7 +16,7 @@ class Activity:
 
     def __init__(self, held: Callable[[], int]) -> None:
         self._held = held
-        self._on = asyncio.Event()
+        self._on = Wakeup()
 
     def __bool__(self) -> bool:
         """True also for a while after the last request has ended."""

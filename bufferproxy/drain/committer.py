@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping
 
 from bufferproxy.clock import Clock, Timer
@@ -10,9 +9,7 @@ from bufferproxy.drain.holding import Commit, Holding
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import LogReader
 from bufferproxy.records import Partition
-
-EVERY = 0.1
-"""Seconds between commits: what a crash may repeat is what was answered in so long."""
+from bufferproxy.wakeup import Wakeup
 
 AGAIN = 0.5
 """Seconds until a commit that failed is tried again."""
@@ -23,12 +20,16 @@ Committed = Callable[[Mapping[Partition, Commit]], None]
 class Committer:
     """`committed` is told of each commit that is durable."""
 
-    def __init__(self, holding: Holding, reader: LogReader, clock: Clock, committed: Committed) -> None:
+    def __init__(
+        self, holding: Holding, reader: LogReader, clock: Clock, committed: Committed, every: float
+    ) -> None:
+        """`every`: seconds between commits. What a crash may repeat is what was answered in so long."""
         self._holding = holding
         self._reader = reader
         self._clock = clock
         self._committed = committed
-        self._due = asyncio.Event()
+        self._every = every
+        self._due = Wakeup()
         self._timer: Timer | None = None
         self._failing_since: float | None = None
         holding.stirred = self._later
@@ -58,7 +59,7 @@ class Committer:
 
     def _later(self) -> None:
         if self._timer is None and not self._due.is_set():
-            self._timer = self._clock.call_later(EVERY, self._ring)
+            self._timer = self._clock.call_later(self._every, self._ring)
 
     def _ring(self) -> None:
         self._timer = None

@@ -10,7 +10,6 @@ ever takes: it goes on at once to where it belongs, lest all that comes after it
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heappush
@@ -20,6 +19,7 @@ from bufferproxy.clock import LOOK, Clock
 from bufferproxy.drain.lanes import Item
 from bufferproxy.records import Partition
 from bufferproxy.settle.tiers import EARLY, due, set_back
+from bufferproxy.wakeup import Wakeup
 
 
 class Delays:
@@ -41,7 +41,7 @@ class Delays:
         self._soon: list[tuple[int, int, Item]] = []
         """A heap of what has left its tier: when it is due (ms), a number of its own, and it."""
         self._numbers = count()
-        self._changed = asyncio.Event()
+        self._changed = Wakeup()
 
     def hold(self, item: Item) -> None:
         tier = self._tiers.setdefault(item.partition, deque())

@@ -78,17 +78,17 @@ class Inquest:
 
 async def verdict_on(request: Request, log: LogInspector, topics: ServiceTopics) -> Verdict:
     """Raises LogError."""
-    for topic in (topics.results, topics.states):
-        change = await _last_word(request, log, topics.group, Partition(topic, request.results))
+    for place in (Partition(topics.results, request.results), topics.states_place):
+        change = await _last_word(request, log, place)
         if change is not None:
             whole = change.state is State.DELIVERED and not seen_before(request, topics)
             return Verdict.SETTLED if whole else Verdict.ANSWERED
     return Verdict.GUILTY
 
 
-async def _last_word(request: Request, log: LogInspector, group: str, partition: Partition) -> Change | None:
+async def _last_word(request: Request, log: LogInspector, partition: Partition) -> Change | None:
     """What an attempt came to that `request` does not count yet."""
-    lag = (await log.lag(group, (partition.topic,))).get(partition)
+    lag = (await log.lag("", (partition.topic,))).get(partition)
     if lag is None:
         return None
     oldest = request.accepted_at / 1000 - APART

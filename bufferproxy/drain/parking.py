@@ -13,7 +13,6 @@ after the other, so the last one tells how far they go.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 
@@ -26,6 +25,7 @@ from bufferproxy.log.contract import Lease, LogInspector
 from bufferproxy.log.marks import decode
 from bufferproxy.log.topics import ServiceTopics
 from bufferproxy.records import Partition, Record
+from bufferproxy.wakeup import Wakeup
 
 MOST_KEYS = 10_000
 """Keys of one partition that may be parked; then it waits until one of them is through."""
@@ -98,7 +98,7 @@ class Parking:
         self._clock = clock
         self._lots: dict[int, Lot] = {}
         self._uncounted: dict[int, Lease] = {}
-        self._wanted = asyncio.Event()
+        self._wanted = Wakeup()
 
     def __len__(self) -> int:
         """Requests that wait for it to be counted."""

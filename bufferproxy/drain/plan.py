@@ -29,6 +29,8 @@ class Plan(NamedTuple):
     """Per second and ordering key."""
     timeout: float = math.inf
     """Seconds that an attempt takes at most."""
+    commit_every: float = 0.1
+    """Seconds between commits of what was answered."""
 
     @property
     def keyed(self) -> bool:

@@ -113,7 +113,9 @@ class Worker:
     async def run(self, reader: LogReader, log: LogInspector) -> None:
         """Until cancelled."""
         self._holding.gate = Gate(reader.pause, reader.resume)
-        committer = self.leases.committer = Committer(self._holding, reader, self._clock, self._committed)
+        committer = self.leases.committer = Committer(
+            self._holding, reader, self._clock, self._committed, self.plan.commit_every
+        )
         self._openings.commit = committer.soon
         self._announcer.commit = committer.soon
         committer.soon()  # leases that were granted before wait to be written down

@@ -66,6 +66,11 @@ class Topic(NamedTuple):
     """It takes copies of what was accepted, perhaps under a larger limit: these it must not refuse."""
 
 
+class Library(NamedTuple):
+    name: str
+    version: str
+
+
 class Lease(NamedTuple):
     """The right to read a partition for a group, until it is revoked or lost."""
 
@@ -86,6 +91,8 @@ class Lag(NamedTuple):
     end: int
     records: int
     size: int
+    stale: bool = False
+    """As of an earlier look: the log could not tell this time."""
 
     def without(self, marks: str) -> Lag:
         """The same where `marks` of the commit tell what is done already."""
@@ -118,11 +125,6 @@ class LogWriter(ABC):
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         """Queue `entry` for `partition`; `done` is called when it is decided. Never blocks; when the log's
         own buffer is full, `done` gets AppendRefused (possibly before `submit` returns)."""
-
-    @abstractmethod
-    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        """As `submit` of several (one at least): they are stored one after the other with nothing between
-        them, all or none, and `done` is told once, of the first. Too large is what is too large together."""
 
     @abstractmethod
     def partitions(self, topic: str) -> int:
@@ -197,6 +199,12 @@ class LogTail(ABC):
         """The offset from which a later tail goes on after `record`."""
         return record.offset + 1
 
+    def rest(self) -> None:  # noqa: B027 - a log whose records come at no cost need do nothing
+        """Nobody waits for what comes: a log may let records gather for a quarter of a second."""
+
+    def hurry(self) -> None:  # noqa: B027
+        """Somebody does, as at the beginning."""
+
     @abstractmethod
     async def close(self) -> None: ...
 
@@ -205,17 +213,20 @@ class LogInspector(ABC):
     @abstractmethod
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
         """Every partition of `topics` that exist. Commits are looked at before ends: what was appended before
-        one of these commits, to whichever of `topics`, lies below the ends told here. Raises
-        LogUnavailable."""
+        one of these commits, to whichever of `topics`, lies below the ends told here. The group "" has
+        committed nothing. Raises LogUnavailable when any of it is not known now."""
 
-    async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
-        """`lag` of many groups, each with its topics. A group that the log cannot tell of is left out. Raises
+    async def lags(
+        self, wanted: Mapping[str, tuple[str, Sequence[str]]]
+    ) -> Mapping[str, Mapping[Partition, Lag]]:
+        """`lag` of many: name -> (group, topics). What is not known now is as of the last answer, and
+        `Lag.stale`; a name of which nothing was ever known is left out, or has fewer partitions. Raises
         LogUnavailable when that is all of them."""
         found: dict[str, Mapping[Partition, Lag]] = {}
         failure: LogUnavailable | None = None
-        for group, topics in wanted.items():
+        for name, (group, topics) in wanted.items():
             try:
-                found[group] = await self.lag(group, topics)
+                found[name] = await self.lag(group, topics)
             except LogUnavailable as unavailable:
                 failure = unavailable
         if failure is not None and not found:
@@ -244,6 +255,8 @@ class Log(LogWriter, LogInspector):
 
     durability: str
     """What "durable" means here, for people."""
+    library: Library | None = None
+    """What drives a log that is elsewhere."""
 
     @property
     def hopeless(self) -> bool:
@@ -263,8 +276,9 @@ class Log(LogWriter, LogInspector):
     async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> LogReader: ...
 
     @abstractmethod
-    async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
-        """From these offsets on; one that is no longer kept means the first kept one."""
+    async def tail(self, offsets: Mapping[Partition, int], *, alone: bool = False) -> LogTail:
+        """From these offsets on; one that is no longer kept means the first kept one. `alone`: what other
+        tails wait for never delays this one."""
 
     @abstractmethod
     async def close(self) -> None:

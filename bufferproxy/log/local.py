@@ -5,13 +5,13 @@ A `Store` knows what is stored; a `Feed` turns it into batches for one task that
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from typing import TYPE_CHECKING, Protocol
 
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import NO_MARKS, LeaseListener, LogReader, LogTail
 from bufferproxy.log.leases import Group, Member
+from bufferproxy.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -64,7 +64,7 @@ class Feed:
         self._paused: set[Partition] = set()
         self._stirred: dict[Partition, None] = {}
         """What may have something to read, in turn. The rest is at its end, or paused."""
-        self._news = asyncio.Event()
+        self._news = Wakeup()
         self._closed: str | None = None
 
     def begin(self, offsets: Mapping[Partition, int]) -> None:

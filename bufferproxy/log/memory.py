@@ -88,17 +88,6 @@ class MemoryLog(Log):
                 asyncio.get_running_loop().call_soon(self._flush)
             self._submitted.append((partition, entry, done))
 
-    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        topic = self._memory.topics.get(partition.topic)
-        if topic is not None and not topic.copies and sum(map(_size, entries)) > topic.max_bytes:
-            done(
-                AppendTooLarge(f"{len(entries)} together are more than the {topic.max_bytes} of {topic.name}")
-            )
-            return
-        for entry in entries:  # one flush stores all that was submitted
-            self.submit(partition, entry, done)
-            done = _nothing
-
     def partitions(self, topic: str) -> int:
         return self.count(topic)
 
@@ -123,7 +112,7 @@ class MemoryLog(Log):
         self._check()
         return await self._readers.reader(group, topics, listener)
 
-    async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
+    async def tail(self, offsets: Mapping[Partition, int], *, alone: bool = False) -> LogTail:
         self._check()
         return self._readers.tail(offsets)
 

@@ -28,6 +28,7 @@ T = TypeVar("T")
 class ObservedLog(Log):
     def __init__(self, log: Log, clock: Clock, emit: Emit) -> None:
         self.durability = log.durability
+        self.library = log.library
         self._log = log
         self._clock = clock
         self._emit = emit
@@ -37,9 +38,6 @@ class ObservedLog(Log):
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self._log.submit(partition, entry, partial(self._appended, self._clock.now(), done))
-
-    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        self._log.submit_together(partition, entries, partial(self._appended, self._clock.now(), done))
 
     def _appended(self, began: float, done: Done, result: Appended) -> None:
         if isinstance(result, Position):
@@ -79,7 +77,9 @@ class ObservedLog(Log):
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
         return await self._told("lag", self._log.lag(group, topics))
 
-    async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
+    async def lags(
+        self, wanted: Mapping[str, tuple[str, Sequence[str]]]
+    ) -> Mapping[str, Mapping[Partition, Lag]]:
         return await self._told("lag", self._log.lags(wanted))
 
     async def read(self, position: Position, limit: int) -> Sequence[Record]:
@@ -94,8 +94,8 @@ class ObservedLog(Log):
     async def reader(self, group: str, topics: Sequence[str], listener: LeaseListener) -> LogReader:
         return ObservedReader(await self._log.reader(group, topics, listener), self._told)
 
-    async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
-        return await self._log.tail(offsets)
+    async def tail(self, offsets: Mapping[Partition, int], *, alone: bool = False) -> LogTail:
+        return await self._log.tail(offsets, alone=alone)
 
     async def close(self) -> None:
         await self._log.close()

@@ -27,6 +27,7 @@ async def open_log(settings: Settings, clock: Clock, instance: str | None, *, sh
                 client_id=f"{kafka.prefix}-{settings.worker.id}",
                 instance_id=instance,
                 shared=shared,
+                client=kafka.client,
                 replication=kafka.replication,
                 security=kafka.security,
                 options=kafka.options,

@@ -37,6 +37,8 @@ class Measured(NamedTuple):
     delayed: int = 0
     size: int = 0
     drained: float = 0.0
+    stale: bool = False
+    """Of some partitions at least it is as of an earlier look."""
     ends: Mapping[Partition, int] = MappingProxyType({})
 
 
@@ -115,6 +117,9 @@ class Survey:
     ) -> Mapping[Partition, Lag]:
         """Tells those that wanted to know. Returns what is of open requests."""
         told = (self.names.results, self.names.states)
+        if any(lag.stale for lag in lags.values()):
+            self._disappoint(LogUnavailable("the log cannot tell of all partitions"))
+            return {partition: lag for partition, lag in lags.items() if partition.topic not in told}
         written = {partition: lag for partition, lag in lags.items() if partition.topic in told}
         lags = {partition: lag for partition, lag in lags.items() if partition not in written}
         self.settled = Settled({partition: lag.committed for partition, lag in lags.items()}, written)
@@ -123,7 +128,12 @@ class Survey:
         return lags
 
     def fail(self, failure: LogError) -> None:
-        """The look found nothing."""
+        """The look found nothing: what was found last stands, and is old."""
+        self._told(self._whole._replace(stale=True))
+        self._disappoint(failure)
+
+    def _disappoint(self, failure: LogError) -> None:
+        """Those that wanted to know what is settled."""
         if self._looked_for is not None and not self._looked_for.done():
             self._looked_for.set_exception(failure)
             self._looked_for.exception()  # nobody is left to see it when all hung up
@@ -166,6 +176,7 @@ class Survey:
             sum(lag.records for partition, lag in lags.items() if partition.topic == delayed),
             sum(lag.size for lag in lags.values()),
             self._drained,
+            any(lag.stale for lag in lags.values()),
             {partition: lag.end for partition, lag in lags.items()},
         )
 
@@ -174,57 +185,45 @@ class Survey:
 
 
 class Surveyor:
-    """Looks at the log for the surveys of all services. `apart`: at each by itself, so that a service that
-    the log cannot tell of, or not soon, holds up no other. (A log in this process tells of all or none.)"""
+    """Looks at the log for the surveys of all services, together."""
 
-    def __init__(self, log: LogInspector, clock: Clock, *, apart: bool = False) -> None:
+    def __init__(self, log: LogInspector, clock: Clock, *, every: float = EVERY) -> None:
+        """`every`: seconds between two looks at what moves."""
         self._log = log
         self._clock = clock
-        self._apart = apart
-        self._under_way: set[Survey] = set()
+        self._every = every
         self.surveys: list[Survey] = []
 
     async def run(self) -> None:
         """Until cancelled. A log that does not answer leaves the last look standing."""
-        async with asyncio.TaskGroup() as looks:
-            while True:
-                await self._clock.sleep(EVERY)
-                due = [survey for survey in self.surveys if survey not in self._under_way and survey.due()]
-                if self._apart:
-                    self._under_way.update(due)
-                    for survey in due:
-                        looks.create_task(self._look_at(survey))
-                elif due:
-                    with contextlib.suppress(LogError):
-                        await self.look(due)
-
-    async def _look_at(self, survey: Survey) -> None:
-        try:
-            with contextlib.suppress(LogError):
-                await self.look([survey])
-        finally:
-            self._under_way.discard(survey)
+        while True:
+            await self._clock.sleep(self._every)
+            if due := [survey for survey in self.surveys if survey.due()]:
+                with contextlib.suppress(LogError):
+                    await self.look(due)
 
     async def look(self, surveys: Sequence[Survey] | None = None) -> None:
-        """At these, or at all. Raises LogUnavailable when the log could not tell of all of them."""
+        """At these, or at all. What the log could not tell of is left as it was. Raises LogUnavailable when
+        that is all of them."""
         wanted = self.surveys if surveys is None else surveys
-        topics = {survey.names.group: survey.begin() for survey in wanted}
+        topics = {survey.names.requests: (survey.names.group, survey.begin()) for survey in wanted}
         try:
             found = await self._log.lags(topics)
         except LogError as failure:
             for survey in wanted:
                 survey.fail(failure)
             raise
-        unknown = [survey for survey in wanted if survey.names.group not in found]
+        unknown = [survey for survey in wanted if not found.get(survey.names.requests)]
         for survey in wanted:
-            if survey.names.group in found:
-                survey.take(found[survey.names.group])
+            if survey not in unknown:
+                survey.take(found[survey.names.requests])
         if unknown:
-            groups = ", ".join(survey.names.group for survey in unknown)
-            missing = LogUnavailable(f"how much waits is not known of {groups}")
+            names = ", ".join(survey.names.requests for survey in unknown)
+            missing = LogUnavailable(f"how much waits is not known of {names}")
             for survey in unknown:
                 survey.fail(missing)
-            raise missing
+            if len(unknown) == len(wanted):
+                raise missing
 
     def __repr__(self) -> str:
         return f"<Surveyor of {len(self.surveys)} services>"

@@ -210,6 +210,12 @@ TURNED_AWAY = Process(
     "Connections that were closed at once, as there were as many as there may be.",
 )
 BUILD = Process("build_info", "info", ("version",), "1, with the version of bufferproxy.")
+KAFKA_CLIENT = Process(
+    "kafka_client_info",
+    "info",
+    ("client", "version"),
+    "1, with the library that drives Kafka; absent with an SQLite log.",
+)
 RELOADED = Process(
     "config_reload_success", "gauge", (), "1 while the settings in use are those of the file, else 0."
 )
@@ -217,4 +223,4 @@ LAG = Process(
     "event_loop_lag_seconds", "gauge", (), "The longest that the event loop was late in the last 30 s."
 )
 
-PROCESS = (OPERATION_SECONDS, OPERATION_ERRORS, REBALANCES, TURNED_AWAY, BUILD, RELOADED, LAG)
+PROCESS = (OPERATION_SECONDS, OPERATION_ERRORS, REBALANCES, TURNED_AWAY, BUILD, KAFKA_CLIENT, RELOADED, LAG)

@@ -62,6 +62,8 @@ class Metrics:
     def __init__(self, meters: Meters, version: str) -> None:
         self._meters = meters
         self._version = version
+        self.kafka_client: tuple[str, str] | None = None
+        """Name and version of the library that drives Kafka."""
         self._gauges: dict[str, Gauges] = {}
         self._process = ProcessCollector(registry=None)
 
@@ -89,7 +91,7 @@ class Metrics:
     def render(self, taken: Taken, accept: str = "") -> Rendered:
         """Text in the newest format that the `Accept` header takes. May run on any thread."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Once(taken, self._version))
+        registry.register(_Once(taken, self._version, self.kafka_client))
         registry.register(self._process)
         try:
             encode, content_type = choose_encoder(accept)
@@ -107,9 +109,10 @@ class Metrics:
 class _Once(Collector):
     """What was taken, as metric families."""
 
-    def __init__(self, taken: Taken, version: str) -> None:
+    def __init__(self, taken: Taken, version: str, kafka_client: tuple[str, str] | None) -> None:
         self._taken = taken
         self._version = version
+        self._kafka_client = kafka_client
 
     def collect(self) -> Iterator[Metric]:
         for row in catalog.SERVICE:
@@ -180,6 +183,11 @@ class _Once(Collector):
         build = InfoMetricFamily(PREFIX + catalog.BUILD.name.removesuffix("_info"), catalog.BUILD.help)
         build.add_metric((), {"version": self._version})
         yield build
+        if self._kafka_client is not None:
+            row = catalog.KAFKA_CLIENT
+            client = InfoMetricFamily(PREFIX + row.name.removesuffix("_info"), row.help)
+            client.add_metric((), dict(zip(row.labels, self._kafka_client, strict=True)))
+            yield client
         yield _only(_family(GaugeMetricFamily, catalog.RELOADED), float(taken.reload_success))
         yield _only(_family(GaugeMetricFamily, catalog.LAG), taken.lag)
 

@@ -37,7 +37,7 @@ class DeadView:
         self._services = services
         self._clock = clock
         self._service_of = {names.dead: name for name, (names, _) in services.items()}
-        followed = ((names.group, (names.dead,)) for names, _ in services.values())
+        followed = [names.dead for names, _ in services.values()]
         self._reading = Reading(log, followed, clock)
         self._changed: set[str] = set(services)
         self._counts = dict.fromkeys(services, 0)
@@ -105,7 +105,7 @@ class DeadView:
     async def catch_up(self, service: str) -> None:
         """Returns when all that is in the log now was read. Raises LogUnavailable."""
         names, _ = self._services[service]
-        lags = await self._log.lag(names.group, (names.dead,))
+        lags = await self._log.lag("", (names.dead,))
         try:
             await self._reading.up_to(lags)
         except TimeoutError:

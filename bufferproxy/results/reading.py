@@ -10,37 +10,40 @@ from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import Lag, Log, LogTail
 from bufferproxy.records import Partition, Record
 
-Followed = Iterable[tuple[str, Sequence[str]]]
-"""A group that tells of the topics beside it (LogInspector.lag)."""
-
 PATIENCE = 5.0
 """Seconds that a look may wait for what is in the log and not read yet."""
 
 
 class Reading:
-    def __init__(self, log: Log, followed: Followed, clock: Clock) -> None:
+    def __init__(self, log: Log, topics: Iterable[str], clock: Clock, *, alone: bool = False) -> None:
         self.next: dict[Partition, int] = {}
         """Of each partition, the next offset that was not read yet."""
         self._log = log
-        self._followed = tuple(followed)
+        self._topics = tuple(topics)
+        self._alone = alone
         self._clock = clock
         self._moved = asyncio.Event()
 
     async def begin(self, known: Mapping[Partition, int]) -> tuple[LogTail, dict[Partition, int]]:
         """Goes on at the offsets that are `known` from before; also returns where each partition ends now."""
         ends: dict[Partition, int] = {}
-        for partition, lag in (await self.lags()).items():
-            # Who has read more than there is has read of a log that was there before this one.
-            read = known.get(partition, 0)
-            self.next[partition] = max(read, lag.start) if read <= lag.end else lag.start
-            ends[partition] = lag.end
-        return await self._log.tail(self.next), ends
+        lags = (await self._log.lags({"": ("", self._topics)})).get("", {})
+        for topic in self._topics:
+            for number in range(self._log.partitions(topic)):
+                partition = Partition(topic, number)
+                read, lag = known.get(partition, 0), lags.get(partition)
+                if lag is None or lag.stale:
+                    self.next[partition] = read  # of no use to wait for: it is read when it can be
+                    continue
+                # Who has read more than there is has read of a log that was there before this one.
+                self.next[partition] = max(read, lag.start) if read <= lag.end else lag.start
+                ends[partition] = lag.end
+        return await self._log.tail(self.next, alone=self._alone), ends
 
-    async def lags(self) -> dict[Partition, Lag]:
-        found: dict[Partition, Lag] = {}
-        for group, topics in self._followed:
-            found.update(await self._log.lag(group, topics))
-        return found
+    async def lags(self) -> Mapping[Partition, Lag]:
+        """Of what can be known now."""
+        lags = (await self._log.lags({"": ("", self._topics)})).get("", {})
+        return {partition: lag for partition, lag in lags.items() if not lag.stale}
 
     async def batches(self, tail: LogTail) -> AsyncIterator[Sequence[Record]]:
         """For ever: an outage is waited for."""

@@ -55,8 +55,8 @@ class ResultsView:
         self._index = index
         self._services = services
         self._clock = clock
-        followed = ((names.group, (names.results, names.states)) for names, _ in services)
-        self._reading = Reading(log, followed, clock)
+        followed = [topic for names, _ in services for topic in (names.results, names.states)]
+        self._reading = Reading(log, followed, clock, alone=True)
         self._goal: dict[Partition, int] = {}
         self.watchers = Watchers()
 
@@ -73,8 +73,11 @@ class ResultsView:
             group.create_task(self._pass_over_what_is_gone())
 
     async def _follow(self, tail: LogTail) -> None:
+        self.watchers.began = tail.hurry
         async for records in self._reading.batches(tail):
             self._take_in(tail, records)
+            if not self.watchers:
+                tail.rest()
 
     def _take_in(self, tail: LogTail, records: Sequence[Record]) -> None:
         rows: list[Row] = []

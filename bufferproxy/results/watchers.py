@@ -19,8 +19,12 @@ Watcher = Callable[[Change], None]
 class Watchers:
     def __init__(self) -> None:
         self._of: dict[bytes, list[Watcher]] = {}
+        self.began: Callable[[], None] = _nothing
+        """Called when somebody begins to watch while nobody does."""
 
     def watch(self, nonce_text: bytes, watcher: Watcher) -> None:
+        if not self._of:
+            self.began()
         self._of.setdefault(nonce_text, []).append(watcher)
 
     def unwatch(self, nonce_text: bytes, watcher: Watcher) -> None:
@@ -51,3 +55,6 @@ class Watchers:
 
     def __repr__(self) -> str:
         return f"<Watchers of {len(self._of)} ids>"
+
+
+def _nothing() -> None: ...

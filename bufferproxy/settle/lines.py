@@ -1,25 +1,20 @@
 """Copies of one key in their order, those of different keys side by side.
 
-A few of a key are appended together, all or none (`LogWriter.submit_together`), and the next when these are
-stored. What the log refuses is tried again, and what follows it waits. So of a key always the first ones of a
-line are stored, whatever fails and whoever ends: the last one that is there tells how far they go.
+The next copy of a key is appended when the one before it is stored. What the log refuses is tried again, and
+what follows it waits. So of a key always the first ones of a line are stored, whatever fails and whoever
+ends: the last one that is there tells how far they go. A copy that is made twice is known by what it is a
+copy of.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
 
 from bufferproxy.records import Entry
 
-TOGETHER = 50
-"""Copies that are appended together, at most."""
-BYTES = 256 << 10
-"""Bytes of their bodies."""
-
-Append = Callable[[list[Entry], Callable[[bool], None]], None]
-"""Appends them together and tells whether they are stored. When they are not, some time later."""
+Append = Callable[[Entry, Callable[[bool], None]], None]
+"""Appends it and tells whether it is stored. When it is not, some time later."""
 
 
 class Copy:
@@ -41,22 +36,7 @@ class Line:
     def __init__(self, append: Append) -> None:
         self.append = append
         self.copies: deque[Copy] = deque()
-        self.under_way = 0
-        self.alone = False
-        """Together they could not be stored; it may be that one is too large."""
-
-    def next_ones(self) -> list[Entry]:
-        """The first, as far as they are ready and wanted, and may go together."""
-        while self.copies and not self.copies[0].wanted():
-            self.copies.popleft()  # whoever holds its partition now copies it
-        found: list[Entry] = []
-        size = 0
-        for copy in islice(self.copies, 1 if self.alone else TOGETHER):
-            size += len(copy.entry.value)
-            if not copy.ready or (found and (size > BYTES or not copy.wanted())):
-                break
-            found.append(copy.entry)
-        return found
+        self.under_way = False
 
 
 class Lines:
@@ -80,18 +60,19 @@ class Lines:
         line = self._lines.get(key)
         if line is None or line.under_way:
             return
-        entries = line.next_ones()
-        if entries:
-            line.under_way = len(entries)
-            line.append(entries, lambda stored: self._decided(key, line, stored))
-        elif not line.copies:
+        copies = line.copies
+        while copies and not copies[0].wanted():
+            copies.popleft()  # whoever holds its partition now copies it
+        if not copies:
             del self._lines[key]
+        elif copies[0].ready:
+            line.under_way = True
+            line.append(copies[0].entry, lambda stored: self._decided(key, line, stored))
 
     def _decided(self, key: bytes, line: Line, stored: bool) -> None:  # noqa: FBT001
+        line.under_way = False
         if stored:
-            for _ in range(line.under_way):
-                line.copies.popleft().stored()
-        line.alone, line.under_way = not stored, 0
+            line.copies.popleft().stored()
         self._go_on(key)
 
     def __repr__(self) -> str:

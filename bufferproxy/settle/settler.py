@@ -88,7 +88,7 @@ class Settler:
             self._emit(Finished(self._service, State.DEAD))
             settled()
 
-        self._append((Partition(self._topics.dead, 0), Entry(place.encode(), record.value, headers)), kept)
+        self._append((self._topics.dead_place, Entry(place.encode(), record.value, headers)), kept)
 
     def move(self, request: Request, settled: Callable[[], None]) -> None:
         """A delayed request whose tier is over and whose time has not come goes on to its next tier. Below
@@ -105,7 +105,7 @@ class Settler:
         if it is not `wanted` any more when its turn has come."""
         word, (place, entry) = parked(request, int(self._clock.wall() * 1000), self._topics)
         key, copy = request.key or b"", Copy(entry, settled, wanted)
-        self._parking.join(key, copy, partial(self._append_together, place))
+        self._parking.join(key, copy, partial(self._append_copy, place))
         self._append(word, lambda: self._parking.ready(key, copy))
 
     def postpone(self, request: Request, settled: Callable[[], None]) -> None:
@@ -125,7 +125,7 @@ class Settler:
         once only: tried until it works it could come after the request's end, and stand above it."""
         now_ms = int(self._clock.wall() * 1000)
         change = _change(request, State.RETRYING, now_ms, error=retry.reason, due_at=request.due_at)
-        self._writer.submit(Partition(self._topics.states, request.results), entry_of(change), _nothing)
+        self._writer.submit(self._topics.states_place, entry_of(change), _nothing)
         self._tell(request, retry)
 
     def _append_all(self, writes: list[Write], done: Callable[[], None]) -> None:
@@ -139,18 +139,16 @@ class Settler:
         first, second = writes
         self._append(first, lambda: self._append(second, done))
 
-    def _append_together(
-        self, partition: Partition, entries: list[Entry], done: Callable[[bool], None]
-    ) -> None:
+    def _append_copy(self, partition: Partition, entry: Entry, done: Callable[[bool], None]) -> None:
         def decided(result: Appended) -> None:
             if isinstance(result, Position):
                 done(True)  # noqa: FBT003
                 return
-            if isinstance(result, AppendTooLarge) and len(entries) == 1:
+            if isinstance(result, AppendTooLarge):
                 self._emit(Unsettled(self._service, str(result)))
             self._clock.call_later(AGAIN, lambda: done(False))  # noqa: FBT003
 
-        self._writer.submit_together(partition, entries, decided)
+        self._writer.submit(partition, entry, decided)
 
     def _append(self, write: Write, done: Callable[[], None]) -> None:
         def decided(result: Appended) -> None:
@@ -202,7 +200,7 @@ def writes_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) 
     """What must be durable before `request` is settled. Pure."""
     if isinstance(fate, Ack):  # nearly always, and then nearly always one append
         return _ends(request, fate, now_ms, topics)
-    states = Partition(topics.states, request.results)
+    states = topics.states_place
     match fate:
         case Retry(reason=reason):
             step = _change(request, State.RETRYING, now_ms, error=reason, due_at=request.due_at)
@@ -224,7 +222,7 @@ def _ends(request: Request, ack: Ack, now_ms: int, topics: ServiceTopics) -> lis
     end = _change(request, ack.state, now_ms, ack.answer)
     writes = [(Partition(topics.results, request.results), entry_of(end))]
     if seen_before(request, topics):
-        writes.append((Partition(topics.states, request.results), _pointer(end)))
+        writes.append((topics.states_place, _pointer(end)))
     if ack.state is State.REJECTED and not request.waiting:
         writes.append(_dead(request, DeadLetter("rejected", ack.answer, ""), now_ms, topics))
     return writes
@@ -243,7 +241,7 @@ def seen_before(request: Request, topics: ServiceTopics) -> bool:
 def queued(request: Request, now_ms: int, topics: ServiceTopics) -> Write:
     """That it waits. Pure."""
     change = _change(request, State.QUEUED, now_ms, due_at=request.due_at)
-    return Partition(topics.states, request.results), entry_of(change)
+    return topics.states_place, entry_of(change)
 
 
 def parked(request: Request, now_ms: int, topics: ServiceTopics) -> tuple[Write, Write]:
@@ -253,7 +251,7 @@ def parked(request: Request, now_ms: int, topics: ServiceTopics) -> tuple[Write,
     state = State.RETRYING if request.attempts else State.QUEUED
     change = _change(request, state, now_ms, due_at=request.due_at)
     copy = copy_of(request, **{"from": f"{topic}/{number}/{offset}".encode()})
-    word = (Partition(topics.states, request.results), entry_of(change))
+    word = (topics.states_place, entry_of(change))
     return word, (Partition(topics.parked, number), copy)
 
 
@@ -285,7 +283,7 @@ def proof_of(request: Request, fate: Fate, now_ms: int, topics: ServiceTopics) -
         due_at=request.due_at if state is State.RETRYING else None,
         expires_at=request.expires_at,
     )
-    return Partition(topics.dead, request.results), mark_entry(mark)
+    return topics.dead_place, mark_entry(mark)
 
 
 def _pointer(end: Change) -> Entry:
@@ -336,7 +334,7 @@ def _dead(request: Request, letter: DeadLetter, now_ms: int, topics: ServiceTopi
     entry = copy_of(request, **extra)
     # Keyed by id: the newest record of a key says whether it is still dead.
     key = letter_key(request.id, request.generation)
-    return Partition(topics.dead, request.results), entry._replace(key=key)
+    return topics.dead_place, entry._replace(key=key)
 
 
 def _nothing(_: Appended) -> None:

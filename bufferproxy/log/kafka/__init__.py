@@ -1,21 +1,19 @@
-"""The log on Apache Kafka. Everything of kafka-python stays in here; outside there is `open_kafka`.
+"""The log on Apache Kafka. Nothing of a client library is seen outside; what is, is `open_kafka`.
 
-options.py    settings for the three kinds of client, and how foreign errors become ours
-producer.py   submit: records out, answers back to the loop in batches
-life.py       one kafka-python producer, and records into its batches
-wire.py       records to bytes and back
-instance.py   a name among the members of a group that outlives the process
-client.py     the network client of all of them
-asks.py       what a fetch asks for
-feed.py       records from an I/O thread to the loop, bounded
-pump.py       fetches, on the I/O thread of a consumer
-poller.py     the thread that polls a consumer, for its group's sake
-reader.py     a member of a group: leases, commits, pause; assignor.py says who gets what
-leases.py     where they begin; membership.py whether the group still counts it
-watchdog.py   a reader or tail that is replaced when it is stuck; watch.py decides that
-tail.py       partitions without a group
-topics.py     make, describe, trim, measure
-log.py        all of it as one `Log`
+How a record gets in:   log.py submit -> outbox.py -> SendClient -> Kafka, and back: landed -> done(Position)
+How it comes out:       FetchClient -> fetcher.py (a thread) -> feed.py -> reader.py or tail.py fetch
+Who may read it:        GroupClient -> membership.py -> reader.py: leases begin and end
+How far it is settled:  reader.py commit -> commits.py -> membership.py -> GroupClient
+
+engine.py      what is needed of a client library; kafka_python/ and librdkafka/ give it, choice.py chooses
+poller.py      the thread of one client, and its replacement
+offsets.py     ends, starts and commits, asked of each broker by itself; measure.py makes lags of them
+lookup.py      what lies at a position
+topics.py      administration; terms.py says what a topic must promise
+troubles.py    what is wrong at the moment
+instance.py    a name among the members of the group that outlives the process
+options.py     settings and deadlines that both engines share
+log.py         all of it as one `Log`
 """
 
 from bufferproxy.log.kafka.log import KafkaLog, open_kafka

@@ -1,105 +1,147 @@
-"""The thread that polls one consumer: for its group's sake, its records come through a `Pump`."""
+"""The thread of one client: it makes the client, does what it is told between two polls, and makes another
+client when the one it has is of no further use."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-from kafka import TopicPartition
-from kafka.errors import Cancelled, KafkaError
-
-from bufferproxy.errors import LogError, LogUnavailable
-from bufferproxy.log.kafka.feed import Feed
-from bufferproxy.log.kafka.options import POLL, describe
-from bufferproxy.log.kafka.pump import Pump
-from bufferproxy.records import Partition
+from bufferproxy.errors import LogUnavailable, LogUnusable
+from bufferproxy.log.kafka.engine import ClientFailed, Failure, Trouble
 
 logger = logging.getLogger(__name__)
 
-JOIN = 1.0
-"""Seconds that one poll waits for a join of the group: one that ends between two polls is made again."""
+FIRST_BACKOFF = 0.5
+"""Seconds until a client is made after the first failure; twice as long after each further one, up to ..."""
+LONGEST_BACKOFF = 8.0
+FENCED_SECONDS = 60.0
+"""For which a member that another one has thrown out stays out: else the two would do so in turn."""
+STEADY = 30.0
+"""Seconds that a client must have worked for before the backoff begins anew."""
+JOIN_SECONDS = 8.0
+"""That the thread is given to end."""
 
-END = 8.0
-"""Seconds that the thread is given to end: a question under way takes up to 5, leaving the group up to 2."""
+
+class Client(Protocol):
+    pass
 
 
-class Poller(threading.Thread):
-    """Polls until it is told to stop, then closes the consumer. `between` runs on it at least every POLL
-    seconds, and right after a rebalance."""
+C = TypeVar("C")
 
-    def __init__(self, consumer: Any, feed: Feed, *, between: Callable[[], None] = lambda: None) -> None:
-        super().__init__(name="bufferproxy-poll", daemon=True)
-        self.pump = Pump(consumer, feed)
-        self._consumer = consumer
-        self._feed = feed
-        self._between = between
-        self._stopping = threading.Event()
-        self._abandoned = False
-        # What `poll` does last: here it would fetch.
-        consumer._fetcher.fetch_records = self._rest
 
-    def stop(self, *, abandon: bool = False) -> None:
-        """`abandon`: as a crash would, without leaving the group."""
-        self._abandoned = abandon
-        self.pump.stopped = True
-        self._stopping.set()
-        self._feed.close()
+class Driver(Protocol[C]):
+    """What a poller does with its client. All of it is called on the poller's thread."""
 
-    async def ended(self) -> None:
-        """On the loop, after `stop`. Waits a while: this thread hangs when the I/O thread does, and neither
-        keeps the process from ending."""
-        await asyncio.to_thread(self.join, END)
-        if self.is_alive():
-            logger.warning("a consumer did not close within %g s, and is left alone", END)
+    name: str
 
-    def stops_within(self, seconds: float) -> bool:
-        """On this thread: waits so long, and returns at once whether it is told to stop."""
-        return self._stopping.wait(seconds)
+    def make(self) -> C:
+        """Raises ClientFailed or LogUnusable."""
+        ...
 
-    def positions(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """The next offset to be fetched of each that is assigned and has one. Asks nobody."""
-        found = {}
-        for partition in partitions:
-            state = self._consumer._subscription.assignment.get(TopicPartition(*partition))
-            if state is not None and state.position is not None:
-                found[partition] = state.position.offset
-        return found
+    def turn(self, client: C) -> float:
+        """Polls once. Returns the seconds for which nothing need be done unless something is told; 0: poll
+        again at once. Raises ClientFailed when the client must be replaced."""
+        ...
+
+    def failed(self, failure: Failure) -> None:
+        """The client is gone, or could not be made; another one is made after a while."""
+        ...
+
+    def discard(self, client: C) -> None:
+        """Closes the client. Must not raise."""
+        ...
+
+
+class Poller(threading.Thread, Generic[C]):
+    """Runs a driver until it is stopped."""
+
+    def __init__(self, driver: Driver[C], now: Callable[[], float]) -> None:
+        super().__init__(name=f"bufferproxy-{driver.name}", daemon=True)
+        self._driver = driver
+        self._now = now
+        self._told: deque[Callable[[C], None]] = deque()
+        self._awake = threading.Condition()
+        self._news = False
+        self._stopping = False
+        self._replace: str | None = None
+
+    # --- on any thread
+
+    def tell(self, command: Callable[[C], None]) -> None:
+        """`command` is called with the client between two polls, in order. Commands that wait for a client
+        that fails are dropped: `Driver.make` begins with the whole state."""
+        self._told.append(command)
+        self.wake()
+
+    def wake(self) -> None:
+        with self._awake:
+            self._news = True
+            self._awake.notify()
+
+    def replace(self, why: str) -> None:
+        """Another client takes the place of this one, which is stuck."""
+        self._replace = why
+        self.wake()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.wake()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    # --- on its own
 
     def run(self) -> None:
-        self.pump.start()
-        while not self._stopping.is_set():
+        backoff = FIRST_BACKOFF
+        while not self._stopping:
+            began = self._now()
             try:
-                self._consumer.poll(timeout_ms=int(JOIN * 1000))
-            # RuntimeError: the client's I/O loop has crashed. LogError: `between` could not ask Kafka.
-            except (KafkaError, LogError, OSError, RuntimeError) as error:
-                if self._stopping.is_set():
-                    break
-                logger.warning("polling Kafka failed: %s", describe(error))
-                self._feed.post(self._feed.fail, LogUnavailable(describe(error)))
-                self._stopping.wait(0.5)
+                self._serve()
+            except ClientFailed as error:
+                failure = error.failure
+            except (LogUnavailable, LogUnusable) as error:
+                failure = Failure(Trouble.FATAL, str(error))
             except Exception as error:
-                # A bug, ours or the library's: this thread is over, so whoever fetches must not wait for it.
-                logger.exception("polling Kafka met a bug")
-                self._feed.post(self._feed.fail, error)
-                break
-        self._end()
-
-    def _rest(self, *_: object, timeout_ms: float, **__: object) -> tuple[dict[Any, Any], bool]:
-        self._between()
-        if self._stopping.wait(min(timeout_ms / 1000, POLL)):
-            raise Cancelled("closing")
-        return {}, False
-
-    def _end(self) -> None:
-        self.pump.stopped = True
-        try:
-            if self._abandoned:
-                self._consumer._client.close()
-                self._consumer._closed = True
+                # A bug, ours or the library's. The next client may do better, and readiness says so.
+                logger.exception("the Kafka client %s met a bug", self._driver.name)
+                failure = Failure(Trouble.FATAL, f"{type(error).__name__}: {error}")
             else:
-                self._consumer.close(autocommit=False, timeout_ms=2000)
-        except (KafkaError, OSError, RuntimeError) as error:
-            logger.warning("a consumer did not close in order: %s", describe(error))
+                return
+            if self._stopping:
+                return
+            backoff = FIRST_BACKOFF if self._now() - began > STEADY else min(backoff * 2, LONGEST_BACKOFF)
+            logger.warning("the Kafka client %s is replaced: %s", self._driver.name, failure.text)
+            self._driver.failed(failure)
+            self._rest(FENCED_SECONDS if failure.trouble is Trouble.FENCED else backoff, until_told=False)
+
+    def _serve(self) -> None:
+        self._told.clear()
+        self._replace = None
+        client = self._driver.make()
+        try:
+            while not self._stopping:
+                if self._replace is not None:
+                    raise ClientFailed(Failure(Trouble.FATAL, self._replace))
+                while self._told:
+                    self._told.popleft()(client)
+                rest = self._driver.turn(client)
+                if rest:
+                    self._rest(rest, until_told=True)
+        finally:
+            self._driver.discard(client)
+
+    def _rest(self, seconds: float, *, until_told: bool) -> None:
+        until = self._now() + seconds
+        with self._awake:
+            while not self._stopping and (left := until - self._now()) > 0:
+                if until_told and self._news:
+                    break
+                self._awake.wait(left)
+                if not until_told:
+                    continue
+            self._news = False

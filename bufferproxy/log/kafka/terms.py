@@ -11,6 +11,7 @@ from bufferproxy.log.contract import Topic
 BATCH_OVERHEAD = 4096
 """Bytes that `max.message.bytes` allows beyond the record: the batch around it, and the lengths in it."""
 
+MAX_MS = 2**63 - 1
 SAFE = 3
 """Copies. Fewer lose acknowledged requests together with the brokers that hold them."""
 
@@ -48,6 +49,8 @@ def settings_of(topic: Topic, replication: int) -> dict[str, object]:
         "min.insync.replicas": max(1, min(2, replication)),
         "unclean.leader.election.enable": "false",
         "message.timestamp.type": "CreateTime",
+        # A clock that is an hour ahead of the broker's must not keep anything from being stored.
+        "message.timestamp.after.max.ms": MAX_MS,
     }
 
 
@@ -67,6 +70,8 @@ def differences(topic: Topic, found: Found, replication: int) -> list[Difference
         )
     for name, wanted in settings_of(topic, replication).items():
         is_ = found.settings.get(name, "")
+        if name == "message.timestamp.after.max.ms" and not is_:
+            continue  # a broker from before 3.6 has no such limit
         if name in {"max.message.bytes", "min.insync.replicas"}:
             if int(is_ or 0) < int(str(wanted)):
                 text = f"{name} is {is_}, at least {wanted} is needed"

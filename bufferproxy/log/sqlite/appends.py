@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count, repeat
-from typing import NamedTuple
 
 from bufferproxy.clock import Clock
 from bufferproxy.database import Connection
 from bufferproxy.errors import AppendRefused, AppendUncertain, LogError
-from bufferproxy.log.contract import Appended, Done
+from bufferproxy.log.contract import Done
 from bufferproxy.log.sqlite.batches import records
 from bufferproxy.log.sqlite.tables import Edge, Table
 from bufferproxy.records import Entry, Position, Record
@@ -20,14 +19,7 @@ BATCH_BYTES = 8 << 20
 """What one transaction takes at most; the next one follows at once."""
 
 
-class Together(NamedTuple):
-    """Entries that are stored by one transaction, and the bytes of each."""
-
-    entries: list[Entry]
-    sizes: list[int]
-
-
-Pending = tuple[Table, Entry | Together, int, Done]
+Pending = tuple[Table, Entry, int, Done]
 """Table, what to append, its size in bytes, and who is to be told."""
 
 _position: Callable[[Iterable[object]], Position] = partial(tuple.__new__, Position)
@@ -86,11 +78,6 @@ class Part:
         self.end: Edge = table.tail
         self.at = 0.0
 
-    def take_together(self, together: Together, done: Done) -> None:
-        self.entries += together.entries
-        self.sizes += together.sizes
-        self.dones += [done, *[_nothing] * (len(together.entries) - 1)]
-
     def run(self, connection: Connection, at: float) -> None:
         self.at = at
         if not self.table.made:
@@ -128,9 +115,6 @@ class Batch:
                 part = self._parts.get(table)
                 if part is None:
                     part = self._parts[table] = Part(table)
-                if isinstance(entry, Together):
-                    part.take_together(entry, done)
-                    continue
                 part.entries.append(entry)
                 part.sizes.append(size)
                 part.dones.append(done)
@@ -159,6 +143,3 @@ class Batch:
                 for done in part.dones:
                     done(refusal)
         self._inbox.send()
-
-
-def _nothing(_: Appended) -> None: ...

@@ -22,7 +22,7 @@ from bufferproxy.errors import (
 from bufferproxy.log.contract import Done, Lag, LeaseListener, Log, LogReader, LogTail, Topic
 from bufferproxy.log.local import Readers
 from bufferproxy.log.sqlite import catalog, reads
-from bufferproxy.log.sqlite.appends import Batch, Inbox, Together
+from bufferproxy.log.sqlite.appends import Batch, Inbox
 from bufferproxy.log.sqlite.tables import UNLIMITED, Damaged, Table
 from bufferproxy.log.sqlite.trim import Trimmer
 from bufferproxy.log.topics import holds_fresh_requests
@@ -69,13 +69,7 @@ class SqliteLog(Log):
     # --- writing
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
-        self._put(partition, entry, _size(entry), done)
-
-    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        sizes = list(map(_size, entries))
-        self._put(partition, Together(list(entries), sizes), sum(sizes), done)
-
-    def _put(self, partition: Partition, entry: Entry | Together, size: int, done: Done) -> None:
+        size = _size(entry)
         table = self._tables.get(partition)
         if table is None:
             done(AppendRefused(f"{partition} does not exist"))
@@ -124,7 +118,7 @@ class SqliteLog(Log):
         self._check()
         return await self._readers.reader(group, topics, listener)
 
-    async def tail(self, offsets: Mapping[Partition, int]) -> LogTail:
+    async def tail(self, offsets: Mapping[Partition, int], *, alone: bool = False) -> LogTail:
         self._check()
         return self._readers.tail(offsets)
 
@@ -140,18 +134,23 @@ class SqliteLog(Log):
         return found
 
     async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
-        return (await self.lags({group: topics}))[group]
+        return (await self.lags({"": (group, topics)}))[""]
 
-    async def lags(self, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[Partition, Lag]]:
+    async def lags(
+        self, wanted: Mapping[str, tuple[str, Sequence[str]]]
+    ) -> Mapping[str, Mapping[Partition, Lag]]:
         """In one trip to the reading thread."""
         self._check()
         chosen = {
-            group: [
-                self._tables[Partition(topic, number)]
-                for topic in topics
-                for number in range(self._counts.get(topic, 0))
-            ]
-            for group, topics in wanted.items()
+            name: (
+                group,
+                [
+                    self._tables[Partition(topic, number)]
+                    for topic in topics
+                    for number in range(self._counts.get(topic, 0))
+                ],
+            )
+            for name, (group, topics) in wanted.items()
         }
         return await self.database.read(lambda connection: reads.lags(connection, chosen))
 

@@ -36,14 +36,14 @@ def scan(
 
 
 def lags(
-    connection: Connection, wanted: Mapping[str, Iterable[Table]]
+    connection: Connection, wanted: Mapping[str, tuple[str, Iterable[Table]]]
 ) -> Mapping[str, Mapping[Partition, Lag]]:
-    """By group. One snapshot for all, so that start, commit and end belong together."""
+    """By name: those of a group in some tables. One snapshot for all: start, commit and end fit together."""
     connection.execute("BEGIN")
     try:
         return {
-            group: {table.partition: _lag(connection, group, table) for table in tables}
-            for group, tables in wanted.items()
+            name: {table.partition: _lag(connection, group, table) for table in tables}
+            for name, (group, tables) in wanted.items()
         }
     finally:
         connection.execute("COMMIT")

@@ -1,8 +1,8 @@
-"""Who gets which partitions: ranges, so that partition n of topics of one size has one owner, and moved
-cooperatively (KIP-429), so that a rebalance takes from a member only what it gives to another.
+"""Who gets which partitions: contiguous ranges of each topic, moved cooperatively (KIP-429), so a rebalance
+takes from a member only what it gives to another.
 
-kafka-python's own range assignor takes everything from everybody at every rebalance; its cooperative one
-does not keep partitions of one number together, and tells as owned what a member has lost.
+It goes by the name of Java's and librdkafka's `cooperative-sticky`, and says what these say, so members with
+other clients may share the group, whoever leads it. kafka-python's own does not tell what a member has lost.
 """
 
 from __future__ import annotations
@@ -14,19 +14,26 @@ from typing import Any
 from kafka.coordinator.assignors.abstract import AbstractPartitionAssignor, RebalanceProtocol
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
-from bufferproxy.log.topics import holds_fresh_requests
+Places = Mapping[str, Collection[tuple[str, int]]]
+"""Member -> (topic, partition)."""
 
-Owned = Mapping[str, Collection[tuple[str, int]]]
-"""Member -> the (topic, partition) that it says it owns."""
+
+class Owned:
+    """What this member holds right now."""
+
+    def __init__(self) -> None:
+        self.places: set[Any] = set()
+        self.generation = -1
+        """Of the group, that it holds them under."""
+        self.on_joined: Callable[[], None] = lambda: None
 
 
 class CooperativeRanges(AbstractPartitionAssignor):  # type: ignore[misc]
-    """`owned` tells what this member holds right now."""
+    name = "cooperative-sticky"
+    version = 2
+    """Of the metadata: with the generation, without which others take what is owned for outdated."""
 
-    name = "bufferproxy-ranges"
-    version = 1
-
-    def __init__(self, owned: Callable[[], Collection[tuple[str, int]]]) -> None:
+    def __init__(self, owned: Owned) -> None:
         self._owned = owned
 
     def supported_protocols(self) -> list[RebalanceProtocol]:
@@ -39,8 +46,10 @@ class CooperativeRanges(AbstractPartitionAssignor):  # type: ignore[misc]
             topics=sorted(topics),
             user_data=b"",
             owned_partitions=[
-                kind(topic=topic, partitions=numbers) for topic, numbers in _by_topic(self._owned())
+                kind(topic=topic, partitions=numbers)
+                for topic, numbers in _by_topic(tuple(self._owned.places))
             ],
+            generation_id=self._owned.generation,
         )
 
     def assign(self, cluster: Any, members: Sequence[Any]) -> dict[str, Any]:
@@ -59,23 +68,21 @@ class CooperativeRanges(AbstractPartitionAssignor):  # type: ignore[misc]
         }
         given = next_step(ranges(order, topics, sizes), owned)
         return {
-            member: ConsumerProtocolAssignment(self.version, _by_topic(places), b"")
-            for member, places in given.items()
+            member: ConsumerProtocolAssignment(1, _by_topic(places), b"") for member, places in given.items()
         }
 
     def on_assignment(self, assignment: Any, generation: int) -> None:
-        """What is owned is known by who owns it."""
+        self._owned.generation = generation
+        self._owned.on_joined()
 
 
 def ranges(
     members: Sequence[str], topics: Mapping[str, Collection[str]], sizes: Mapping[str, int]
 ) -> dict[str, set[tuple[str, int]]]:
-    """Each topic in as many contiguous ranges as it has members, equal but for one: the first are longer.
-    Who gets no fresh requests gets nothing else either: it has no share of the rate to send with."""
+    """Each topic in as many contiguous ranges as it has members, equal but for one: the first are longer."""
     given: dict[str, set[tuple[str, int]]] = {member: set() for member in members}
-    most = max((size for topic, size in sizes.items() if holds_fresh_requests(topic)), default=len(members))
     for topic, size in sizes.items():
-        takers = [member for member in members if topic in topics[member]][: max(1, most)]
+        takers = [member for member in members if topic in topics[member]]
         least, extra = divmod(size, len(takers))
         start = 0
         for index, member in enumerate(takers):
@@ -85,9 +92,7 @@ def ranges(
     return given
 
 
-def next_step(
-    wanted: Mapping[str, Collection[tuple[str, int]]], owned: Owned
-) -> dict[str, set[tuple[str, int]]]:
+def next_step(wanted: Places, owned: Places) -> dict[str, set[tuple[str, int]]]:
     """What can be given now: not what somebody else still owns. That one sees it missing, lets it go and
     asks for another rebalance. What two claim goes to neither of them until both have let it go."""
     owners: dict[tuple[str, int], set[str]] = defaultdict(set)
