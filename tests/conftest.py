@@ -68,6 +68,14 @@ def fresh_broker(jars: Path) -> Iterator[Broker]:
         yield running
 
 
+@pytest.fixture(params=["kafka-python", "librdkafka"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each engine in turn: `kafka.client: auto` takes it, in this process and in those that it starts."""
+    monkeypatch.setattr("bufferproxy.log.kafka.choice.PREFERRED", (request.param,))
+    monkeypatch.setenv("BUFFERPROXY__KAFKA__CLIENT", request.param)
+    return str(request.param)
+
+
 @pytest.fixture
 def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long"))

@@ -96,7 +96,7 @@ class Trial:
             frozen.signal(signal.SIGSTOP)
             await asyncio.to_thread(other.await_partitions, everything)
             frozen.signal(signal.SIGCONT)
-            await asyncio.to_thread(other.await_partitions, everything // 2)
+            await asyncio.to_thread(other.await_share, everything)
 
     async def history(self, *, patience: float = PATIENCE, lost_after: float = PATIENCE) -> History:
         """Once nothing is open, and all that was accepted has arrived: at most `patience` and `lost_after`
@@ -131,8 +131,8 @@ class Trial:
 
 
 async def share_between_two(world: World) -> int:
-    """A second worker joins, and has its half. Returns how many partitions they hold together."""
+    """A second worker joins, and has its share. Returns how many partitions they hold together."""
     everything = int(await asyncio.to_thread(wait_until, world.worker.held_partitions, "the group to form"))
     other = await asyncio.to_thread(world.add_worker)
-    await asyncio.to_thread(other.await_partitions, everything // 2)
+    await asyncio.to_thread(other.await_share, everything)
     return everything

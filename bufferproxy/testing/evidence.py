@@ -41,7 +41,7 @@ PATIENCE = 20.0
 
 def topics_of(place: LogPlace, service: str) -> ServiceTopics:
     prefix = place.settings.get("kafka", {}).get("prefix", "bufferproxy")
-    return ServiceTopics.of(service, prefix)
+    return ServiceTopics.of(service, prefix, group=prefix if place.kafka else None)
 
 
 def ends_of(place: LogPlace, service: str) -> list[End]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VERSION = "4.3.0"
 POM = Path(__file__).parent / "kafka" / "pom.xml"
-CLUSTER_ID = "YnVmZmVycHJveHktdGVzdA"
+CLUSTER_ID, OTHER_CLUSTER_ID = "YnVmZmVycHJveHktdGVzdA", "YW5vdGhlci1jbHVzdGVyMQ"
 START_TIMEOUT = 60.0
 """Seconds until a broker has to serve. One takes 3 to 6 s on two idle cores."""
 
@@ -75,11 +75,13 @@ class Broker:
         settings: Mapping[str, object] | None = None,
         detour: Detour | None = None,
         heap: str = "512m",
+        cluster_id: str = CLUSTER_ID,
     ) -> None:
         peers = peers or {node: free_ports()}
         self.bootstrap = f"127.0.0.1:{peers[node].clients}"
         self._jars = jars
         self._heap = heap
+        self._cluster_id = cluster_id
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
         self._guard: subprocess.Popen[bytes]
@@ -109,7 +111,7 @@ class Broker:
     def _format(self) -> None:
         properties = str(self._directory / "server.properties")
         command = self._java(
-            "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties, heap="128m"
+            "kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", properties, heap="128m"
         )
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT)
         if done.returncode != 0:
@@ -248,6 +250,7 @@ def cluster(
     settings: Mapping[str, object] | None = None,
     detour: Detour | None = None,
     heap: str = "512m",
+    cluster_id: str = CLUSTER_ID,
 ) -> Iterator[Sequence[Broker]]:
     """`nodes` brokers that serve, with their data in a temporary folder; all are killed at the end. `heap`:
     of each; 256m is enough for one of three. `detour`: where there is one."""
@@ -262,6 +265,7 @@ def cluster(
                 settings=settings,
                 detour=detour,
                 heap=heap,
+                cluster_id=cluster_id,
             )
             for node in peers
         ]
@@ -276,10 +280,14 @@ def cluster(
 
 @contextmanager
 def broker(
-    jars: Path, *, settings: Mapping[str, object] | None = None, detour: Detour | None = None
+    jars: Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    detour: Detour | None = None,
+    cluster_id: str = CLUSTER_ID,
 ) -> Iterator[Broker]:
     """One broker that serves, as in `cluster`."""
-    with cluster(1, jars, settings=settings, detour=detour) as (only,):
+    with cluster(1, jars, settings=settings, detour=detour, cluster_id=cluster_id) as (only,):
         yield only
 
 

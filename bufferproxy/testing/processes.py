@@ -234,6 +234,12 @@ class Bufferproxy(Process):
         """Until it holds exactly so many."""
         wait_until(lambda: self.held_partitions() == count, f"{self.name} to hold {count} partitions")
 
+    def await_share(self, everything: int) -> None:
+        """Until it holds some of all partitions, and not all of them."""
+        wait_until(
+            lambda: 0 < self.held_partitions() < everything, f"{self.name} to share {everything} partitions"
+        )
+
     def service(self, name: str = "default") -> Any:
         return get(f"{self.admin}/api/v1/services/{name}")
 

@@ -42,6 +42,7 @@ class KafkaBackend(Backend):
         await log.trim()
 
 
+@pytest.mark.usefixtures("client")
 class TestKafkaLog(LogSuite):
     @pytest.fixture
     def backend(self, kafka_broker: Broker) -> Backend:

@@ -10,9 +10,11 @@ from bufferproxy.clock import SystemClock
 from bufferproxy.errors import LogUnusable
 from bufferproxy.log.contract import Keep, Topic
 from bufferproxy.log.kafka import KafkaLog, KafkaOptions, open_kafka
+from bufferproxy.testing.kafka_broker import OTHER_CLUSTER_ID, broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from bufferproxy.testing.kafka_broker import Broker
 
@@ -80,3 +82,10 @@ async def test_a_topic_that_cannot_be_made_says_why(kafka_broker: Broker, name: 
 async def test_an_option_that_kafka_python_does_not_know_is_refused() -> None:
     with pytest.raises(LogUnusable, match="lingering_ms"):
         await open_kafka("127.0.0.1:1", SystemClock(), KafkaOptions(options={"lingering_ms": 1}))
+
+
+async def test_brokers_of_two_clusters_are_refused(kafka_broker: Broker, jars: Path) -> None:
+    with broker(jars, cluster_id=OTHER_CLUSTER_ID) as other:
+        both = f"{kafka_broker.bootstrap},{other.bootstrap}"
+        with pytest.raises(LogUnusable, match="the brokers belong to several Kafka clusters"):
+            await open_kafka(both, SystemClock(), KafkaOptions(replication=1))

@@ -64,7 +64,15 @@ class World:
     async def running(self, *, crash: bool) -> AsyncIterator[ResultsView]:
         self.log = MemoryLog(self.memory, self.clock)
         await self.log.ensure(
-            topics_of(NAMES, partitions=PARTITIONS, body=9, reply=9, keep_results=60, keep_dead=60),
+            topics_of(
+                NAMES,
+                partitions=PARTITIONS,
+                body=9,
+                reply=9,
+                keep_results=60,
+                keep_dead=60,
+                results=PARTITIONS,
+            ),
             create=True,
         )
         database = await open_database(self.path, tables.SCHEMA)
@@ -88,7 +96,7 @@ class World:
         id_, now = id_of(identity), int(self.clock.wall() * 1000)
         results, states = (
             Partition(NAMES.results, identity.results),
-            Partition(NAMES.states, identity.results),
+            Partition(NAMES.states, 0),
         )
         known = self.model.get(id_)
         if what in ("step", "dead"):

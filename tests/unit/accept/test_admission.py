@@ -5,6 +5,7 @@ import math
 import pytest
 
 from bufferproxy.accept.admission import Limits, Outlook, Reading, admit, eta, foreseen
+from bufferproxy.accept.backlog import STALE_SECONDS, Backlog
 from bufferproxy.http1.problems import Problem
 
 LIMITS = Limits(requests=100, size=1000, wait=10.0)
@@ -111,3 +112,18 @@ def test_the_first_limit_that_is_reached_names_itself_and_when_to_come_back(
     reading: Reading, size: int, problem: Problem
 ) -> None:
     assert admit(LIMITS, reading, size) == problem
+
+
+def test_nobody_is_refused_by_figures_that_the_log_could_not_renew_for_a_while() -> None:
+    now = 0.0
+    backlog = Backlog(10.0, exact=False, now=lambda: now)
+    limits = Limits(100, 1000, 60.0)
+    backlog.measured(5000, 10, 0.0, {})
+    assert admit(limits, backlog, 1) is not None
+    backlog.measured(5000, 10, 0.0, {}, stale=True)
+    now = STALE_SECONDS
+    assert admit(limits, backlog, 1) is not None, "not that old yet"
+    now += 0.1
+    assert admit(limits, backlog, 1) is None
+    backlog.measured(5000, 10, 0.0, {})
+    assert admit(limits, backlog, 1) is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,9 +39,6 @@ class Log(LogWriter):
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._waiting: list[Done] = []
-
-    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        raise NotImplementedError
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self.entries.append(entry)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -38,9 +37,6 @@ class Log(LogWriter):
 
     def __init__(self) -> None:
         self.stored: list[tuple[Partition, Entry]] = []
-
-    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        raise NotImplementedError
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self.stored.append((partition, entry))

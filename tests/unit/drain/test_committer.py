@@ -53,7 +53,7 @@ class World:
         self.reader = await self.log.reader(NAMES.group, (NAMES.requests,), Listener(self.holding))
         for record in await self.reader.fetch():
             self.holding.begin(record, self.reader.after(record))
-        self.committer = Committer(self.holding, self.reader, self.clock, self.told.append)
+        self.committer = Committer(self.holding, self.reader, self.clock, self.told.append, 0.1)
         return self
 
     def settle(self, offset: int) -> None:

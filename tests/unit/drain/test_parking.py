@@ -114,17 +114,16 @@ async def test_with_priorities_all_of_a_key_is_parked_and_each_keeps_its_order(
 class Moody:
     """A log that refuses the first copies of what has a body in `refused`, each so many times."""
 
-    def __init__(self, log: Any, refused: dict[bytes, int]) -> None:
-        self.submit_there, self.refused = log.submit_together, refused
-        log.submit_together = self.submit
+    def __init__(self, log: Any, parked: str, refused: dict[bytes, int]) -> None:
+        self.submit_there, self.parked, self.refused = log.submit, parked, refused
+        log.submit = self.submit
 
-    def submit(self, partition: Partition, entries: list[Entry], done: Any) -> None:
-        for entry in entries:
-            if self.refused.get(entry.value, 0):
-                self.refused[entry.value] -= 1
-                done(AppendRefused("too much waits already"))
-                return
-        self.submit_there(partition, entries, done)
+    def submit(self, partition: Partition, entry: Entry, done: Any) -> None:
+        if partition.topic == self.parked and self.refused.get(entry.value, 0):
+            self.refused[entry.value] -= 1
+            done(AppendRefused("too much waits already"))
+            return
+        self.submit_there(partition, entry, done)
 
 
 @pytest.mark.parametrize("ends_after", [0.1, 1.0])
@@ -135,7 +134,7 @@ async def test_a_copy_that_is_refused_is_not_overtaken_by_those_behind_it(
     world = drain_world()
     world.service.bad = {b"b0"}
     async with world.running():
-        Moody(world.log, {b"b3": 1, b"b4": 2})
+        Moody(world.log, world.names.parked, {b"b3": 1, b"b4": 2})
         await world.accept(b"bad", *numbered(b"b", 2 * WINDOW))
         await world.clock.advance(ends_after)
     world.service.bad = set()

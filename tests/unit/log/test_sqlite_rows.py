@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bufferproxy.errors import LogUnusable
-from bufferproxy.log.contract import Keep, Topic
+from bufferproxy.log.contract import Keep, Lag, Topic
 from bufferproxy.log.sqlite import SqliteLog, open_sqlite
 from bufferproxy.records import Entry, Partition, Position
 from bufferproxy.testing.log_world import Holding, Member, gather, values
@@ -78,7 +78,7 @@ async def test_a_trim_in_the_middle_of_a_batch_hides_what_is_settled(log: Sqlite
     assert await rows(log) == [(4, 6)]
     for _ in range(2):
         lag = (await log.lag(GROUP, [REQUESTS.topic]))[REQUESTS]
-        assert lag == (7, 7, 10, 3, 3)
+        assert lag == Lag(7, 7, 10, 3, 3)
         assert values(await log.read(Position(REQUESTS, 0), 100)) == numbered(7, 10)
         path = log.database.path
         await log.close()

@@ -7,7 +7,7 @@ import pytest
 
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.memory import Memory, MemoryLog
-from bufferproxy.log.survey import EVERY, Measured, Survey, Surveyor
+from bufferproxy.log.survey import Measured, Survey, Surveyor
 from bufferproxy.log.topics import ServiceTopics, topics_of
 from bufferproxy.records import Entry, Partition
 from bufferproxy.testing.clock import FakeClock
@@ -101,25 +101,27 @@ async def test_a_look_that_fails_is_told_to_those_that_waited_for_it_and_the_nex
     assert (await asking).written[RESULTS].end == 0
 
 
-async def test_a_service_that_the_log_cannot_tell_of_holds_up_no_other() -> None:
-    class Stuck(Log):
-        async def lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Lag]:
-            if group == NAMES.group:
-                await asyncio.Event().wait()
-            return await super().lag(group, topics)
+async def test_figures_of_an_earlier_look_are_marked_and_nothing_counts_as_settled_by_them() -> None:
+    class Partly(Log):
+        async def lags(
+            self, wanted: Mapping[str, tuple[str, Sequence[str]]]
+        ) -> Mapping[str, Mapping[Partition, Lag]]:
+            found = await super().lags(wanted)
+            old = {place: lag._replace(stale=True) for place, lag in found[NAMES.requests].items()}
+            return {**found, NAMES.requests: old}
 
-    other, log, clock = ServiceTopics.of("b"), Stuck(), FakeClock()
-    told: list[Measured] = []
+    other, log, clock = ServiceTopics.of("b"), Partly(), FakeClock()
     for names in (NAMES, other):
         topics = topics_of(names, partitions=1, body=9, reply=9, keep_results=60, keep_dead=60)
         await log.ensure(topics, create=True)
-    surveyor = Surveyor(log, clock, apart=True)
-    surveyor.surveys.append(Survey(NAMES, clock, lambda: None, told.append, concurrency=1))
-    surveyor.surveys.append(Survey(other, clock, lambda: None, told.append, concurrency=1))
-    running = asyncio.create_task(surveyor.run())
-    await clock.advance(EVERY)
-    await log.append(Partition(other.requests, 0), Entry(None, b"", ()))
-    await clock.advance(EVERY)
-    assert [measured.open for measured in told] == [0, 1]
-    running.cancel()
-    await asyncio.wait([running])
+    told: list[Measured] = []
+    surveyor = Surveyor(log, clock)
+    for names in (NAMES, other):
+        survey = Survey(names, clock, lambda: None, told.append, concurrency=1)
+        surveyor.surveys.append(survey)
+    asking = asyncio.ensure_future(surveyor.surveys[0].settled_anew())
+    await asyncio.sleep(0)
+    await surveyor.look()
+    assert [measured.stale for measured in told] == [True, False]
+    with pytest.raises(LogUnavailable):
+        await asking

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from bufferproxy.log.contract import Keep
-from bufferproxy.log.kafka.producer import BUDGET
+from bufferproxy.log.kafka.outbox import BUDGET_BYTES
 from bufferproxy.log.sqlite.log import QUEUE_BYTES
 from bufferproxy.log.topics import TIERS, ServiceTopics, holds_fresh_requests, topics_of
 from bufferproxy.sizes import ANSWER, LARGEST, LEAST_HEADROOM
@@ -26,14 +26,16 @@ def test_a_services_topics_and_its_group_begin_with_the_prefix() -> None:
 
 
 def test_each_topic_keeps_what_its_readers_need() -> None:
-    topics = topics_of(NAMES, partitions=3, body=10, reply=20, keep_results=60.0, keep_dead=90.0, parks=True)
+    topics = topics_of(
+        NAMES, partitions=3, body=10, reply=20, keep_results=60.0, keep_dead=90.0, results=2, parks=True
+    )
     assert {topic.name: topic[1:4] for topic in topics} == {
         NAMES.requests: (3, Keep(committed_by="p.auth"), 10 + LEAST_HEADROOM),
         NAMES.delayed: (len(TIERS), Keep(committed_by="p.auth"), 10 + LEAST_HEADROOM),
         NAMES.parked: (3, Keep(committed_by="p.auth"), 10 + LEAST_HEADROOM),
-        NAMES.states: (3, Keep(seconds=90.0, compact=True), LEAST_HEADROOM),
-        NAMES.results: (3, Keep(seconds=3660.0), 20 + LEAST_HEADROOM),
-        NAMES.dead: (3, Keep(seconds=90.0, compact=True), 10 + LEAST_HEADROOM + ANSWER),
+        NAMES.states: (1, Keep(seconds=90.0, compact=True), LEAST_HEADROOM),
+        NAMES.results: (2, Keep(seconds=3660.0), 20 + LEAST_HEADROOM),
+        NAMES.dead: (1, Keep(seconds=90.0, compact=True), 10 + LEAST_HEADROOM + ANSWER),
     }
     assert {topic.name for topic in topics if topic.copies} == {
         NAMES.requests,
@@ -52,7 +54,7 @@ def test_topics_make_room_for_the_largest_request_that_is_received() -> None:
 
 
 def test_a_log_takes_the_largest_record_that_settings_allow() -> None:
-    assert LARGEST <= BUDGET
+    assert LARGEST <= BUDGET_BYTES
     assert LARGEST <= QUEUE_BYTES
 
 

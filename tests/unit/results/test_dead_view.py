@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ServiceTopics.of("a")
-DEAD = Partition(NAMES.dead, 1)
+DEAD = Partition(NAMES.dead, 0)
 
 
 class World:

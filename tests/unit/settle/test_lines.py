@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from bufferproxy.records import Entry
-from bufferproxy.settle.lines import BYTES, TOGETHER, Copy, Lines
+from bufferproxy.settle.lines import Copy, Lines
 
 
 class World:
-    """Names begin with their key. `begun`: what was appended together, in order."""
+    """Names begin with their key. `begun`: what was appended, in order."""
 
     def __init__(self) -> None:
         self.lines = Lines()
-        self.begun: list[list[str]] = []
+        self.begun: list[str] = []
         self.stored: list[str] = []
         self.unwanted: set[str] = set()
         self._decide: dict[str, Callable[[bool], None]] = {}
         self._copies: dict[str, Copy] = {}
 
-    def join(self, *names: str, size: int = 0) -> None:
+    def join(self, *names: str) -> None:
         for name in names:
-            entry = Entry(name.encode(), bytes(size), ())
+            entry = Entry(name.encode(), b"", ())
             copy = self._copies[name] = Copy(
                 entry,
                 lambda name=name: self.stored.append(name),
@@ -35,74 +33,58 @@ class World:
         for name in names:
             self.lines.ready(name[:1].encode(), self._copies[name])
 
-    def decide(self, first: str, *, stored: bool = True) -> None:
-        """Of those that went together with `first` as the first of them."""
-        self._decide.pop(first)(stored)
+    def decide(self, name: str, *, stored: bool = True) -> None:
+        self._decide.pop(name)(stored)
 
-    def _append(self, entries: list[Entry], done: Callable[[bool], None]) -> None:
-        names = [(entry.key or b"").decode() for entry in entries]
-        self.begun.append(names)
-        self._decide[names[0]] = done
+    def _append(self, entry: Entry, done: Callable[[bool], None]) -> None:
+        name = (entry.key or b"").decode()
+        self.begun.append(name)
+        self._decide[name] = done
 
 
-def test_of_a_key_the_next_go_when_those_before_are_stored_and_keys_side_by_side() -> None:
+def test_of_a_key_the_next_goes_when_the_one_before_is_stored_and_keys_go_side_by_side() -> None:
     world = World()
     world.join("a1", "a2", "a3", "b1")
     world.ready("a1", "a2", "a3", "b1")
-    assert world.begun == [["a1"], ["b1"]]
+    assert world.begun == ["a1", "b1"]
     assert repr(world.lines) == "<Lines 4 copies of 2 keys>"
     world.decide("a1")
-    assert world.begun[2:] == [["a2", "a3"]]
+    assert world.begun[2:] == ["a2"]
     world.decide("a2")
     world.decide("b1")
-    assert world.stored == ["a1", "a2", "a3", "b1"]
+    world.decide("a3")
+    assert world.stored == ["a1", "a2", "b1", "a3"]
     assert len(world.lines) == 0
 
 
-def test_who_is_ready_first_waits_for_those_before() -> None:
+def test_a_copy_that_is_ready_first_waits_for_those_before_it() -> None:
     world = World()
     world.join("a1", "a2")
     world.ready("a2")
     assert world.begun == []
     world.ready("a1")
-    assert world.begun == [["a1", "a2"]]
-
-
-def test_what_could_not_be_stored_together_goes_alone_and_nothing_overtakes_it() -> None:
-    world = World()
-    names = ["a1", "a2", "a3"]
-    world.join("a0", *names)
-    world.ready("a0", *names)
-    world.decide("a0")
-    assert world.begun[-1] == names
-    world.decide("a1", stored=False)
-    assert world.begun[-1] == ["a1"]
-    world.decide("a1", stored=False)
-    assert world.begun[-1] == ["a1"]
-    assert world.stored == ["a0"]
     world.decide("a1")
-    assert (world.begun[-1], world.stored) == (["a2", "a3"], ["a0", "a1"])
+    assert world.begun == ["a1", "a2"]
 
 
-@pytest.mark.parametrize(("size", "together"), [(0, TOGETHER), (BYTES // 2, 2), (2 * BYTES, 1)])
-def test_so_many_go_together_and_so_much(size: int, together: int) -> None:
+def test_a_copy_that_could_not_be_stored_is_tried_again_and_nothing_overtakes_it() -> None:
     world = World()
-    world.join("a")
-    names = [f"a{n}" for n in range(2 * TOGETHER)]
-    world.join(*names, size=size)
-    world.ready("a", *names)
-    world.decide("a")
-    assert world.begun[-1] == names[:together]
+    world.join("a1", "a2")
+    world.ready("a1", "a2")
+    world.decide("a1", stored=False)
+    assert (world.begun, world.stored) == (["a1", "a1"], [])
+    world.decide("a1")
+    assert (world.begun, world.stored) == (["a1", "a1", "a2"], ["a1"])
 
 
-def test_what_is_not_wanted_when_its_turn_has_come_is_not_copied() -> None:
+def test_a_copy_that_is_not_wanted_when_its_turn_has_come_is_not_made() -> None:
     world = World()
     world.join("a1", "a2", "a3")
     world.ready("a1", "a2", "a3")
     world.unwanted = {"a2", "a3"}
     world.decide("a1")
-    assert (world.begun, world.stored, len(world.lines)) == ([["a1"]], ["a1"], 0)
+    assert (world.begun, world.stored, len(world.lines)) == (["a1"], ["a1"], 0)
     world.ready("a3")
     world.join("a4")
     world.ready("a4")
-    assert world.begun == [["a1"], ["a4"]]
+    assert world.begun == ["a1", "a4"]

@@ -16,14 +16,12 @@ from bufferproxy.settle.settler import AGAIN, KEPT_REPLY, Settler, writes_of
 from bufferproxy.testing.clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bufferproxy.log.contract import Done
     from bufferproxy.observe.events import Event
     from bufferproxy.settle.settler import Fate
 
 NAMES = ServiceTopics.of("a")
-RESULTS, STATES, DEAD = Partition(NAMES.results, 2), Partition(NAMES.states, 2), Partition(NAMES.dead, 2)
+RESULTS, STATES, DEAD = Partition(NAMES.results, 2), NAMES.states_place, NAMES.dead_place
 HEAD = b"HTTP/1.1 200 OK\r\nA: b\r\n"
 ANSWER = Answer(200, HEAD, b"reply")
 FRESH = Request(
@@ -38,10 +36,6 @@ class Writer(LogWriter):
 
     def __init__(self) -> None:
         self.undecided: list[tuple[Partition, Entry, Done]] = []
-
-    def submit_together(self, partition: Partition, entries: Sequence[Entry], done: Done) -> None:
-        (entry,) = entries
-        self.submit(partition, entry, done)
 
     def submit(self, partition: Partition, entry: Entry, done: Done) -> None:
         self.undecided.append((partition, entry, done))

@@ -8,7 +8,7 @@ import pytest
 
 from bufferproxy.errors import LogUnavailable
 from bufferproxy.log.contract import Keep, Topic
-from bufferproxy.log.kafka.options import passes
+from bufferproxy.log.kafka.kafka_python.errors import passes
 from bufferproxy.log.kafka.topics import Topics
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufferproxy.log.kafka.assignor import next_step, ranges
+from bufferproxy.log.kafka.kafka_python.assignor import next_step, ranges
 
 TOPICS = {"a": 4, "b": 4, "c": 10}
 
@@ -65,13 +65,3 @@ def test_what_two_claim_goes_to_neither() -> None:
     place = ("a", 0)
     wanted = {"x": {place}, "y": set[tuple[str, int]]()}
     assert next_step(wanted, {"x": {place}, "y": {place}}) == {"x": set(), "y": set()}
-
-
-@given(everybody)
-def test_what_waits_for_its_time_lies_with_those_who_have_a_share_of_the_rate(group: list[str]) -> None:
-    """A share follows from the partitions of fresh requests: without one nothing that came due is sent."""
-    sizes = {"s.requests": 2, "s.delayed": 10}
-    given_out = ranges(group, {key: set(sizes) for key in group}, sizes)
-    assert sum(len(places) for places in given_out.values()) == 12
-    for places in given_out.values():
-        assert not places or "s.requests" in {topic for topic, _ in places}
