@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from benchmarks.on_kafka import idle, start, trickle
 from benchmarks.services import services
 from benchmarks.world import (
     ask,
@@ -209,6 +210,9 @@ PARTS: dict[str, Callable[[str | None], Result]] = {
     "share": share,
     "memory": memory,
     "services": services,
+    "trickle": trickle,
+    "idle": idle,
+    "start": start,
 }
 
 

@@ -63,7 +63,25 @@ def table(results: dict[str, Any]) -> str:
                 f"One service more: {found['rss_kib']} KiB; a request with all of them costs "
                 f"{found['request_ratio']:.2f} of what it costs alone."
             )
+    lines += _on_kafka(results)
     return "\n\n".join(lines)
+
+
+def _on_kafka(results: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, found in results.get("trickle", {}).items():
+        lines.append(f"At 90/s a request costs {found['cpu_ms']} ms of CPU in all our processes ({name}).")
+    for name, found in results.get("idle", {}).items():
+        lines.append(
+            f"Nothing to do, {name}: {found['cpu_percent']} % of a core, {found['wakeups']} wake-ups/s, "
+            f"{found['rss_mb']} MB."
+        )
+    for name, found in results.get("start", {}).items():
+        lines.append(
+            f"A worker with {name}: ready in {found['ready_s']} s, what waited delivered in "
+            f"{found['delivered_s']} s."
+        )
+    return lines
 
 
 def _used(found: dict[str, Any]) -> str:
