@@ -129,12 +129,10 @@ def _no_ownership_gate() -> None:
 
     def wanted(original: Callable[..., Mapping[Any, Any]], commits: Commits) -> Mapping[Any, Any]:
         done = commits._done
-        for partition, offset in stale.items():
-            commits._wanted[partition] = (offset, "")
+        late = {partition: (offset, "") for partition, offset in stale.items()}
         stale.clear()
-        return {
-            partition: commit for partition, commit in commits._wanted.items() if commit != done[partition]
-        }
+        held = {p: commit for p, commit in commits._wanted.items() if p in done and commit != done[p]}
+        return {**held, **late}  # these once: what is sent again and again would never end
 
     def grant(original: Callable[..., None], holding: Holding, leases: Mapping[Any, Any]) -> None:
         for partition in leases:
