@@ -11,8 +11,7 @@ to begin with when it is resumed: a broker may hold the fetch that is under way 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -23,8 +22,6 @@ from bufferproxy.log.kafka.feed import Feed, size_of
 from bufferproxy.log.kafka.poller import Poller
 from bufferproxy.log.kafka.troubles import Troubles
 from bufferproxy.records import Partition, Record
-
-logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 """That one poll waits for records: the longest that a command waits for the thread."""
@@ -131,8 +128,7 @@ class Fetcher:
         self._closed = True
         for timer in self._held_back.values():
             timer.cancel()
-        self._poller.stop()
-        await asyncio.to_thread(self._poller.join, 8.0)
+        await self._poller.ended()
 
     # --- halting, on the loop
 
@@ -222,7 +218,7 @@ class Fetcher:
         self._reading, self._halted = {}, set()
         self._begin(client, sources)
         self._halt(client, [source for source in sources if source.halted])
-        self._call(self._up)
+        self._poller.post(self._loop, self._up)
         return client
 
     def turn(self, client: FetchClient) -> float:
@@ -236,7 +232,7 @@ class Fetcher:
         return 0.0
 
     def failed(self, failure: Failure) -> None:
-        self._call(self._went_down, failure)
+        self._poller.post(self._loop, self._went_down, failure)
 
     def _up(self) -> None:
         self.down = ""
@@ -246,10 +242,7 @@ class Fetcher:
         self._fail(failure._replace(topic=None))
 
     def discard(self, client: FetchClient) -> None:
-        try:
-            client.close()
-        except Exception:
-            logger.exception("the Kafka client %s did not close in order", self.name)
+        client.close()
 
     def _begin(self, client: FetchClient, sources: Collection[Source]) -> None:
         self._reading.update({source.partition: source for source in sources})
@@ -282,13 +275,7 @@ class Fetcher:
             if (source := self._reading.get(partition)) is not None
         ]
         self._posted += 1
-        self._call(self._arrived, found, polled.failures)
-
-    def _call(self, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:  # the loop has ended
-            self._poller.stop()
+        self._poller.post(self._loop, self._arrived, found, polled.failures)
 
     def __repr__(self) -> str:
         return f"<Fetcher {self.name} {len(self._sources)} partitions, {self._size} bytes>"

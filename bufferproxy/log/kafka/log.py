@@ -276,7 +276,7 @@ class KafkaLog(Log):
                 if not reading:
                     continue
                 ends = (await self._offsets.ends(reading.keys())).found
-                seen = {p: Seen(*reading[p][:1], end, reading[p][1]) for p, end in ends.items()}
+                seen = {p: Seen(reading[p][0], end, waits=reading[p][1]) for p, end in ends.items()}
                 watch = watches.setdefault(fetcher, Watch())
                 stuck = watch.look(seen)
                 if stuck is not None:

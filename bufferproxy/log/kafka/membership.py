@@ -141,11 +141,10 @@ class Membership:
             task.cancel()
         if leave:
             await self.commits.quiet()
-        self._poller.stop()
-        if self._poller.is_alive():
-            await asyncio.to_thread(self._poller.join, 8.0)
-            if leave:
-                await self._left(self.group)
+        started = self._poller.is_alive()
+        await self._poller.ended()
+        if started and leave:
+            await self._left(self.group)
 
     def _subscribe_soon(self) -> None:
         if self._subscribing is None and not self.closed:
@@ -310,7 +309,7 @@ class Membership:
             return
 
         def decided(failure: Failure | None) -> None:
-            self._call(done, failure)
+            self.post(done, failure)
 
         life.client.commit(commits, decided)
 
@@ -321,7 +320,7 @@ class Membership:
         life.client = client = self._engine.member(self.group, life)
         self._unjoined_since = self._clock.now()
         client.subscribe(sorted(self._readers))
-        self._call(self._begin_life, life)
+        self.post(self._begin_life, life)
         return client
 
     def _begin_life(self, life: _Life) -> None:
@@ -331,7 +330,7 @@ class Membership:
     def turn(self, client: GroupClient) -> float:
         failures = client.poll(POLL_SECONDS)
         if failures:
-            self._call(self._tell, failures)
+            self.post(self._tell, failures)
         self._look_at_join(client)
         return 0.0
 
@@ -352,22 +351,14 @@ class Membership:
             raise ClientFailed(Failure(Trouble.FATAL, text))
 
     def failed(self, failure: Failure) -> None:
-        self._call(self._lose_all, failure)
+        self.post(self._lose_all, failure)
 
     def discard(self, client: GroupClient) -> None:
-        try:
-            client.close(leave=self._leave)
-        except Exception:
-            logger.exception("the Kafka client %s did not close in order", self.name)
+        client.close(leave=self._leave)
 
-    def _call(self, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:  # the loop has ended
-            self._poller.stop()
-
-    def tell_loop(self, call: Callable[..., object], *arguments: object) -> None:
-        self._call(call, *arguments)
+    def post(self, call: Callable[..., object], *arguments: object) -> None:
+        """Calls it on the loop."""
+        self._poller.post(self._loop, call, *arguments)
 
     def __repr__(self) -> str:
         held = sum(len(reader.leases) for reader in self._readers.values())
@@ -383,13 +374,13 @@ class _Life:
         self._membership = membership
 
     def assigned(self, partitions: Collection[Partition]) -> None:
-        self._membership.tell_loop(self._membership.assigned, self, partitions)
+        self._membership.post(self._membership.assigned, self, partitions)
 
     def revoked(self, partitions: Collection[Partition]) -> None:
-        self._membership.tell_loop(self._membership.revoked, self, partitions)
+        self._membership.post(self._membership.revoked, self, partitions)
 
     def lost(self, partitions: Collection[Partition]) -> None:
-        self._membership.tell_loop(self._membership.lost, self, partitions)
+        self._membership.post(self._membership.lost, self, partitions)
 
     def release(self) -> None:
         self.client.release()

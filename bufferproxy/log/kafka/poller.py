@@ -3,6 +3,7 @@ client when the one it has is of no further use."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import deque
@@ -23,10 +24,6 @@ STEADY = 30.0
 """Seconds that a client must have worked for before the backoff begins anew."""
 JOIN_SECONDS = 8.0
 """That the thread is given to end."""
-
-
-class Client(Protocol):
-    pass
 
 
 C = TypeVar("C")
@@ -51,7 +48,7 @@ class Driver(Protocol[C]):
         ...
 
     def discard(self, client: C) -> None:
-        """Closes the client. Must not raise."""
+        """Closes the client."""
         ...
 
 
@@ -90,9 +87,18 @@ class Poller(threading.Thread, Generic[C]):
         self._stopping = True
         self.wake()
 
-    @property
-    def stopping(self) -> bool:
-        return self._stopping
+    async def ended(self) -> None:
+        """Stops, and waits until the client is closed; not for ever."""
+        self.stop()
+        if self.is_alive():
+            await asyncio.to_thread(self.join, JOIN_SECONDS)
+
+    def post(self, loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
+        """Calls it on the loop. Where that has ended, so does this thread."""
+        try:
+            loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            self.stop()
 
     # --- on its own
 
@@ -133,7 +139,13 @@ class Poller(threading.Thread, Generic[C]):
                 if rest:
                     self._rest(rest, until_told=True)
         finally:
+            self._discard(client)
+
+    def _discard(self, client: C) -> None:
+        try:
             self._driver.discard(client)
+        except Exception:
+            logger.exception("the Kafka client %s did not close in order", self._driver.name)
 
     def _rest(self, seconds: float, *, until_told: bool) -> None:
         until = self._now() + seconds
@@ -142,6 +154,4 @@ class Poller(threading.Thread, Generic[C]):
                 if until_told and self._news:
                     break
                 self._awake.wait(left)
-                if not until_told:
-                    continue
             self._news = False

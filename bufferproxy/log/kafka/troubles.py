@@ -26,18 +26,11 @@ class Troubles:
             logger.warning("Kafka: %s", failure.text)
         self._told[failure.topic] = self._clock.now(), failure
 
-    def over(self, topic: str | None) -> None:
-        self._told.pop(topic, None)
-
     def current(self) -> Mapping[str | None, str]:
         """Topic -> what is wrong."""
         now = self._clock.now()
         self._told = {topic: told for topic, told in self._told.items() if now - told[0] < LASTS}
         return {topic: failure.text for topic, (_, failure) in self._told.items()}
-
-    def of(self, topic: str) -> str:
-        """What is wrong with this topic; empty: nothing."""
-        return self.current().get(topic, "") if self._told else ""
 
     def __repr__(self) -> str:
         return f"<Troubles {dict(self.current())}>"
