@@ -4,8 +4,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
 
+# A test that hangs where no exception reaches it (in a library, or in its own clean-up) ends its process, with
+# the stacks of all threads on the terminal; the other tests go on in a new one.
+HANG_SECONDS := 480
+NO_HANGS := -o faulthandler_timeout=$(HANG_SECONDS) -o faulthandler_exit_on_timeout=true
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all check fmt bench verify coverage soak clean
+.PHONY: help demo test test-fast repeat-failed test-all check fmt bench verify coverage soak clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,10 +25,13 @@ demo: $(STAMP)  ## watch a spike turn into a flat line (a minute, no Kafka)
 	$(BIN)/bufferproxy demo
 
 test: $(STAMP)  ## all tests but the long ones; needs Java and Maven for Kafka, else those are skipped
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal $(NO_HANGS)
 
 test-fast: $(STAMP)  ## unit, property, simulation: no Kafka, no browser, no root (the loop of all day)
 	$(BIN)/pytest -q -n 2 --dist worksteal tests/unit tests/property tests/simulation tests/cancellation -m "not kafka"
+
+repeat-failed: $(STAMP)  ## what failed the last time, by itself
+	$(BIN)/pytest --last-failed --last-failed-no-failures none $(NO_HANGS)
 
 test-all: test  ## what `test` runs, and the long ones
 	$(BIN)/pytest tests/acceptance tests/faults --long

@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LONG_TIMEOUT_SECONDS = 3600
 KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long counts of the acceptance tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long run's counts need an hour where CI's need a minute; a hang is told from them in neither."""
+    if config.getoption("--long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_SECONDS), append=False)
 
 
 @pytest.fixture(scope="session")

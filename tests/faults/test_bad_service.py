@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bufferproxy.testing.raw_service import Behaviour, Received
     from bufferproxy.testing.world import World
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.acceptance]
 
 RATE = 200
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bufferproxy.testing.history import History
     from bufferproxy.testing.kafka_broker import Broker
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.kafka, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.kafka]
 
 RATE = 500
 CONCURRENCY = 20

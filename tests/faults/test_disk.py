@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bufferproxy.testing.history import History
     from bufferproxy.testing.world import World
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600), pytest.mark.usefixtures("strace")]
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("strace")]
 
 RATE = 300
 CONCURRENCY = 20

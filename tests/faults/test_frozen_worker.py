@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bufferproxy.testing.history import History
     from bufferproxy.testing.world import World
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.kafka, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.kafka]
 
 RATE = 300
 CONCURRENCY = 10

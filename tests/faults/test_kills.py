@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bufferproxy.testing.processes import Bufferproxy
     from bufferproxy.testing.world import World
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.acceptance]
 
 CALLERS = 200
 RATE = 2000

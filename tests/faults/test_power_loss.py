@@ -21,7 +21,7 @@ from bufferproxy.testing.strace import Operation, Remove, Resize, Say, Sync, Wri
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600), pytest.mark.usefixtures("strace")]
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("strace")]
 
 WAL = f"{power_cut.FILE}-wal"
 PER_TRACE = 2000

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bufferproxy.testing.processes import Bufferproxy
     from bufferproxy.testing.world import World
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.kafka, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.kafka]
 
 RATE = 300
 OFFERED = 0.6 * RATE

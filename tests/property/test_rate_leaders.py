@@ -125,7 +125,6 @@ def seeds(request: pytest.FixtureRequest) -> range:
     return range(3000 if request.config.getoption("--long") else 40)
 
 
-@pytest.mark.timeout(3600)
 def test_no_storm_among_processes_that_know_different_services_breaks_a_ceiling(seeds: range) -> None:
     """Nor where some would allow a service less: the larger of the two rates is never exceeded."""
     for seed in seeds:
