@@ -385,6 +385,8 @@ class Replica:
         for failure in await asyncio.gather(*stopping, return_exceptions=True):
             if failure is not None:
                 raise failure
+        if self.talk is not None:
+            await self.talk.stop()
 
     def _talk(self, log: Log) -> Talk:
         life = f"{self.settings.worker.id}/{self.clock.nonce().hex()}"

@@ -39,6 +39,10 @@ class Fence:
         self._unknown = Leadership(NOBODY, "", now, now)
         """Of every service that nobody has named yet."""
 
+    def expect_nobody(self, now: float) -> None:
+        """Whoever is not heard by now need not be waited for."""
+        self._unknown = self._unknown._replace(heard_at=now - SILENCE)
+
     def of(self, service: str) -> Leadership:
         return self._services.get(service, self._unknown)
 

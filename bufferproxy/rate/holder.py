@@ -165,6 +165,11 @@ class Holder:
             if lease.change(share, self.until(share, now), now):
                 self._awaited = True
 
+    @property
+    def seen(self) -> int:
+        """Up to where the log has been read; -1: nothing has been."""
+        return self._seen
+
     def until(self, share: Share, now: float) -> float:
         """When it runs out: TTL after the report that it quotes was sent."""
         return self._sent_at.get(share.report, -math.inf) + TTL

@@ -17,9 +17,12 @@ from bufferproxy.rate.shares import Ceiling, Part, within
 from bufferproxy.rate.turns import Place, Turns
 
 TICK = 0.25
-"""Seconds between grants that nothing but time asks for."""
+"""Seconds between grants that nothing but time asks for, while somebody has a share or wants one."""
 
-DEAF = 1.0
+REST = 1.0
+"""The same while nobody does: often enough that nobody else claims (`fence.SILENCE`)."""
+
+DEAF = 1.4
 """Seconds without reading even its own grants after which a leader falls silent: another one will claim."""
 
 
@@ -76,12 +79,11 @@ class Leader:
         if not self.led or not (tick or stirred):
             return []
         heard = [n for n in (self.led if tick else stirred) if now <= self.fence.of(n).heard_at + DEAF]
-        if tick:
-            self.tick_at = min(now + TICK, self._next_beginning(now))
-        if not heard:
-            return []
-        self._stirred = set()
+        self._stirred = set() if heard else stirred
         terms = self._terms([n for n in heard if now >= self._services[n].first_at], now, at_tick=tick)
+        if tick:
+            busy = any(self._services[name].busy for name in self.led)
+            self.tick_at = min(now + (TICK if busy else REST), self._next_beginning(now))
         named = heard if tick else terms.keys()
         if not named:
             return []
@@ -102,8 +104,9 @@ class Leader:
         for name in names:
             service = self._services[name]
             terms = service.terms(workers, now)
-            if service.wants_saying(terms, at_tick=at_tick):
+            if service.wants_saying(terms, now, at_tick=at_tick):
                 said[name] = service.said = terms
+                service.said_at = now
         return said
 
     @property
@@ -132,7 +135,7 @@ class _Service:
     def begin(self, now: float, first_at: float) -> None:
         self.first_at = first_at
         """Until then its leader only says that it lives."""
-        self.said = Terms(0.0, {})
+        self.said, self.said_at = Terms(0.0, {}), -math.inf
         self.held: Mapping[str, Part] = {}
         self.cramped = False
         """Somebody shall hold a share, and there is no room for it yet."""
@@ -161,11 +164,18 @@ class _Service:
         shares = {name: _share(part, plan[name], workers[name]) for name, part in granted.items()}
         return Terms(self.ceiling.rate, shares, self.regime)
 
-    def wants_saying(self, terms: Terms, *, at_tick: bool) -> bool:
-        """At a tick whatever lasts or ends; in between only who begins, ends, or shall take turns now, and
-        what is taken away for who cannot begin before."""
+    @property
+    def busy(self) -> bool:
+        """Somebody has a share, or waits for room for one."""
+        return bool(self.said.shares or self.held or self.cramped)
+
+    def wants_saying(self, terms: Terms, now: float, *, at_tick: bool) -> bool:
+        """At a tick whatever lasts or ends, and again what rests; in between only who begins, ends, or shall
+        take turns now, and what is taken away for who cannot begin before."""
         if at_tick:
-            return bool(terms.shares or self.held or terms.regime or self.said.regime)
+            changed = terms != self.said
+            again = bool(terms.regime) and now >= self.said_at + REST
+            return bool(terms.shares or self.held) or changed or again
         if self.cramped:
             return _parts(terms) != _parts(self.said)
         before = {name: bool(share.turn) for name, share in self.said.shares.items()}

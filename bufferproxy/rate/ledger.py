@@ -94,7 +94,7 @@ class Ledger:
             case Unreadable(_, may_lead=True):
                 self._pending.clear()
                 self.begin(now)  # it may have granted something that nobody here knows
-            case Release(worker, in_flight) if worker in self._workers:
+            case Release(worker, in_flight, _) if worker in self._workers:
                 standing = self._workers[worker]
                 standing.released = True
                 standing.asks = {name: Ask(0, 0, number) for name, number in in_flight.items()}
@@ -108,6 +108,11 @@ class Ledger:
         for service, terms in grant.services.items():
             place = grant.epochs[service], grant.number
             self._pending.setdefault(service, {})[place] = terms, now + WRITE_OFF
+
+    def alone(self, worker: str, now: float) -> bool:
+        """Nobody but `worker` may be acting on anything, or has anything in flight."""
+        others = (one for name, one in self.workers(now).items() if name != worker)
+        return now >= self.whole_at and all(one.released and not one.asks for one in others)
 
     def concerned(self, report: Report) -> set[str]:
         """Services of which somebody may hold, or want, something else once `report` is read."""

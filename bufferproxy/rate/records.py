@@ -88,10 +88,12 @@ class Grant(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A worker's last word: it will send nothing any more. `in_flight`: by service, what still is."""
+    """A worker's last word: it will send nothing any more. `in_flight`: by service, what still is.
+    `alone_since`: the offset up to which it has read, by which nobody else may act on anything."""
 
     worker: str
     in_flight: Mapping[str, int]
+    alone_since: int | None = None
 
 
 class Unreadable(NamedTuple):
@@ -125,8 +127,10 @@ def encode(said: Said) -> Entry:
                     for name, terms in terms_of.items()
                 },
             }
-        case Release(worker, in_flight):
+        case Release(worker, in_flight, alone_since):
             body = {"release": worker, "in_flight": dict(in_flight)}
+            if alone_since is not None:
+                body["alone_since"] = alone_since
     value = json.dumps({"version": VERSION, **body}, separators=(",", ":"), allow_nan=False)
     return Entry(None, value.encode(), ())
 
@@ -224,7 +228,9 @@ def _share(rate: Any, tokens: Any, concurrency: Any, report: Any, turn: Any) -> 
 
 
 def _release(body: dict[str, Any]) -> Release:
-    return Release(str(body["release"]), {str(name): int(n) for name, n in body["in_flight"].items()})
+    in_flight = {str(name): int(n) for name, n in body["in_flight"].items()}
+    alone_since = body.get("alone_since")
+    return Release(str(body["release"]), in_flight, None if alone_since is None else int(alone_since))
 
 
 _KINDS: dict[str, Callable[[dict[str, Any]], Said]] = {

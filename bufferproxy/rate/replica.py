@@ -31,6 +31,11 @@ class Replica:
         self.leader.fence.begin(now)
         self.leader.ledger.begin(now)
 
+    def nothing_lasts(self, now: float) -> None:
+        """It is proved that nobody acts on anything that was granted before reading began (`past.py`)."""
+        self.leader.fence.expect_nobody(now - SPREAD)
+        self.leader.ledger.whole_at = min(self.leader.ledger.whole_at, now)
+
     def read(self, offset: int, record: Read, now: float) -> None:
         counting = self.leader.read(offset, record, now)
         self.holder.read(offset, counting if isinstance(counting, Grant) else None, now)
@@ -55,7 +60,9 @@ class Replica:
         return max(heard_at, self._claimed_at.get(service, -math.inf)) + self._patience
 
     def stop(self, wants: Mapping[str, Want], now: float) -> Release:
-        return self.holder.release(wants, now)
+        release = self.holder.release(wants, now)
+        alone = not release.in_flight and self.leader.ledger.alone(self._worker, now)
+        return release._replace(alone_since=self.holder.seen) if alone else release
 
     @property
     def wake_at(self) -> float:

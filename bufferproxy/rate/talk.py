@@ -20,7 +20,8 @@ from bufferproxy.policy.congestion import Congestion, Settings
 from bufferproxy.policy.regime import Regime
 from bufferproxy.policy.tally import Tally
 from bufferproxy.rate.holder import Lease, Want
-from bufferproxy.rate.records import Report, Unreadable, decode, encode
+from bufferproxy.rate.past import LOOK_BACK, nothing_lasts
+from bufferproxy.rate.records import Read, Report, Unreadable, decode, encode
 from bufferproxy.rate.replica import Replica
 from bufferproxy.rate.shares import Ceiling
 from bufferproxy.records import Partition, Position, Record
@@ -28,7 +29,10 @@ from bufferproxy.records import Partition, Position, Record
 logger = logging.getLogger(__name__)
 
 TICK = 0.25
-"""Seconds between two verdicts of the leader."""
+"""Seconds between two verdicts of the leader while anything changes."""
+
+REST = 1.0
+"""The same while no service is sent anything and no verdict changes."""
 
 RETRY = 0.5
 """Seconds until a log that is away is asked again."""
@@ -71,7 +75,11 @@ class Talk:
         self._services: dict[str, _Service] = {}
         self._changed = asyncio.Event()
         self._judge_at = clock.now()
-        self._stopped = False
+        self._stopped = self._released = False
+        self._begins_at = 0
+        """The offset that was the end of the log when reading began."""
+        self._past: list[tuple[int, Read]] = []
+        """What lies before that, as far as it is looked at."""
         self._unread = ""
         """Why the last look for what others say failed."""
         self._unreadable = (-math.inf, "")
@@ -92,10 +100,14 @@ class Talk:
         self._govern(service, self._clock.now())
 
     async def open(self) -> LogTail:
-        """From the end: what was said before this process began says nothing about it."""
-        lags = await self._log.lag("", (self._place.topic,))
+        """From the end: what was said before this process began says nothing about it. What comes right
+        before is looked at, for it may prove that there is nothing to wait for."""
+        lag = (await self._log.lag("", (self._place.topic,)))[self._place]
+        self._begins_at = lag.end
         self.replica.begin(self._clock.now())
-        return await self._log.tail({self._place: lags[self._place].end})
+        if lag.end == 0:
+            self.replica.nothing_lasts(self._clock.now())
+        return await self._log.tail({self._place: max(lag.start, lag.end - LOOK_BACK)})
 
     async def run(self, tail: LogTail) -> None:
         """Until cancelled."""
@@ -126,11 +138,15 @@ class Talk:
         return ""
 
     async def stop(self) -> None:
-        """Hand over at once: nothing is sent after this. Raises no LogError."""
+        """Hand over at once: nothing is sent after this. To be called once more when nothing is in flight
+        any more. Raises no LogError."""
+        if self._released:
+            return
         self._stopped = True
         release = self.replica.stop(self._wants(), self._clock.now())
         try:
             await self._log.append(self._place, encode(release))
+            self._released = not release.in_flight
         except LogError as error:
             logger.warning("the leases of this worker run out by themselves: %s", error)
 
@@ -149,14 +165,18 @@ class Talk:
         now = self._clock.now()
         for record in records:
             said = decode(record.value)
+            if record.offset < self._begins_at:
+                self._look_back(record.offset, said)
+                continue
             if isinstance(said, Unreadable):
                 self._unreadable = now, f"a record that is not understood: {said.why}"
                 logger.warning("a record in %s is passed over: %s", self._place.topic, said.why)
             elif isinstance(said, Report):
                 for name, ask in said.asks.items():
                     service = self._services.get(name)
-                    if service is not None:
+                    if service is not None and ask.outcomes:
                         service.hear(ask.outcomes)
+                        self._judge_at = min(self._judge_at, now + TICK)
             led = self.replica.leader.led
             self.replica.read(record.offset, said, now)
             for name in self.replica.leader.led - led:
@@ -165,15 +185,18 @@ class Talk:
             service.obey()
         self._changed.set()
 
+    def _look_back(self, offset: int, said: Read) -> None:
+        self._past.append((offset, said))
+        if offset == self._begins_at - 1 and nothing_lasts(self._past):
+            self.replica.nothing_lasts(self._clock.now())
+
     def _step(self) -> None:
         now = self._clock.now()
         if self._stopped:
             return
         if now >= self._judge_at:
-            self._judge_at = now + TICK
-            for name, service in self._services.items():
-                service.judge(now, self._clock.random(), leads=name in self.replica.leader.led)
-                self._govern(service, now)
+            changed = [self._judged(name, service, now) for name, service in self._services.items()]
+            self._judge_at = now + (TICK if any(changed) else REST)
         for said in self.replica.due(self._wants(), now):
             if isinstance(said, Report):
                 for service in self._services.values():
@@ -187,6 +210,13 @@ class Talk:
         else:
             since = self._clock.now() if self._unsaid is None else self._unsaid[0]
             self._unsaid = since, str(appended) or type(appended).__name__
+
+    def _judged(self, name: str, service: _Service, now: float) -> bool:
+        """Returns whether anything was heard, or is different from the last time."""
+        before = service.regime
+        heard = service.judge(now, self._clock.random(), leads=name in self.replica.leader.led)
+        self._govern(service, now)
+        return heard or service.regime != before
 
     def _govern(self, service: _Service, now: float) -> None:
         regime, governed = service.verdict(now), service.governed
@@ -216,6 +246,8 @@ class _Service:
         self._clock = clock
         self._congestion = Congestion(governed.settings, clock.now())
         self._heard = Tally()
+        self.regime: Regime | None = None
+        """The last verdict."""
 
     def want(self) -> Want:
         party = self.governed.party
@@ -227,14 +259,17 @@ class _Service:
         except ValueError as error:
             logger.warning("outcomes of %s are passed over: %s", self.governed.party.name, error)
 
-    def judge(self, now: float, random: float, *, leads: bool) -> None:
-        """Only the leader's verdict counts; what others have heard is the leader's business."""
+    def judge(self, now: float, random: float, *, leads: bool) -> bool:
+        """Only the leader's verdict counts; what others have heard is the leader's business. Returns whether
+        anything was heard."""
+        heard, self._heard = self._heard, Tally(self._heard.era)
         if leads:
-            self._congestion.feed(self._heard, now, random)
-        self._heard = Tally(self._heard.era)
+            self._congestion.feed(heard, now, random)
+        return heard != self._heard
 
     def verdict(self, now: float) -> Regime:
-        return self._congestion.regime(now)
+        self.regime = self._congestion.regime(now)
+        return self.regime
 
     def take_over(self, now: float) -> None:
         """This replica leads it: it goes on from the last verdict it was told."""

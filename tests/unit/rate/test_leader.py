@@ -6,7 +6,7 @@ import math
 
 from bufferproxy.rate.fence import SILENCE
 from bufferproxy.rate.holder import Want
-from bufferproxy.rate.leader import DEAF, TICK
+from bufferproxy.rate.leader import DEAF, REST, TICK
 from bufferproxy.rate.ledger import ECHO, WRITE_OFF
 from bufferproxy.rate.records import Ask, Claim, Grant, Report, Said, Share, Terms
 from bufferproxy.rate.replica import SPREAD, Replica
@@ -68,8 +68,34 @@ def test_who_has_nothing_to_lead_says_that_it_lives() -> None:
     alone = Alone()
     alone.run(3.0, {})
     grants = [said for said in alone.run(2.0, {}) if isinstance(said, Grant)]
-    assert len(grants) == 2.0 / TICK
+    assert len(grants) == 2.0 / REST
     assert not any(said.services for said in grants)
+
+
+def test_who_has_a_share_is_granted_it_anew_at_every_tick() -> None:
+    alone = Alone()
+    alone.run(3.0)
+    grants = [said for said in alone.run(2.0) if isinstance(said, Grant)]
+    assert len(grants) >= 2.0 / TICK
+    assert all(said.services["auth"].shares for said in grants)
+
+
+def test_a_service_at_rest_beside_a_busy_one_is_named_once_a_second() -> None:
+    alone = Alone()
+    alone.replica.leader.govern("mail", Ceiling(50.0, 1, 20), {"ramp": 1.0}, alone.now)
+    alone.run(3.0)
+    grants = [said for said in alone.run(4.0) if isinstance(said, Grant)]
+    assert sum("mail" in said.services for said in grants) == 4.0 / REST
+    assert all(said.epochs.keys() == {"auth", "mail"} for said in grants if len(said.services) == 2)
+
+
+def test_what_changes_at_a_service_at_rest_is_said_at_once() -> None:
+    alone = Alone()
+    alone.run(3.1, {})
+    alone.replica.leader.govern("auth", Ceiling(50.0, 1, 20), {"paused": True}, alone.now)
+    (said,) = alone.run(0.05, {})
+    assert isinstance(said, Grant)
+    assert said.services["auth"].regime == {"paused": True}
 
 
 def test_one_that_reads_nothing_any_more_falls_silent_so_that_another_claims() -> None:

@@ -33,13 +33,14 @@ class Party:
     def __init__(self, name: str) -> None:
         self.name = name
         self.backlog = 100
+        self.in_flight = 0
         self.meets = Ending.SERVED
         self.tally = Tally()
         self.regime: Regime | None = None
         self.concurrency = 0
 
     def want(self) -> tuple[int, int, int]:
-        return self.backlog, min(1, self.backlog), 0
+        return self.backlog, min(1, self.backlog), self.in_flight
 
     def counted(self) -> Tally:
         return self.tally
@@ -129,6 +130,55 @@ async def test_who_stops_in_order_hands_over_at_once(world: World) -> None:
         await world.sends([staying], 2.0)
         (alone,) = await world.sends([staying], 2.0)
         assert alone >= 0.93 * 1000
+
+
+async def test_the_first_that_ever_starts_need_not_wait(world: World) -> None:
+    async with world.replica("a", Settings(500.0)) as (talk, _):
+        assert (await world.sends([talk], 0.5))[0] > 100
+
+
+async def test_after_a_clean_stop_of_the_last_one_a_start_need_not_wait(world: World) -> None:
+    async with world.replica("a", Settings(500.0)) as (first, _):
+        async with world.replica("b", Settings(500.0)) as (second, _):
+            await world.sends([first, second], 4.0)
+            await first.stop()
+            await world.sends([second], 3.0)
+        await second.stop()
+    async with world.replica("c", Settings(500.0)) as (third, _):
+        assert (await world.sends([third], 0.5))[0] > 100
+
+
+async def test_what_is_in_flight_at_a_stop_is_waited_for_unless_the_end_is_told(world: World) -> None:
+    for ends, sends in ((False, False), (True, True)):
+        async with world.replica(f"a{ends}", Settings(500.0)) as (stopping, party):
+            await world.sends([stopping], 4.0)
+            party.in_flight = 3
+            await stopping.stop()
+            await world.sends([stopping], 0.1)
+            party.in_flight = 0
+            if ends:
+                await stopping.stop()
+        async with world.replica(f"b{ends}", Settings(500.0)) as (starting, _):
+            assert ((await world.sends([starting], 1.5))[0] > 0) is sends
+
+
+async def test_a_start_after_a_kill_waits_until_no_share_can_last(world: World) -> None:
+    async with world.replica("a", Settings(500.0)) as (killed, _):
+        await world.sends([killed], 4.0)
+    async with world.replica("b", Settings(500.0)) as (starting, _):
+        assert await world.sends([starting], 2.0) == [0]
+        assert (await world.sends([starting], 1.0))[0] > 100
+
+
+async def test_a_start_while_somebody_else_sends_waits_for_its_leader(world: World) -> None:
+    """Whoever stopped last had not heard of the other yet."""
+    async with world.replica("a", Settings(500.0)) as (first, _):
+        await world.sends([first], 4.0)
+        async with world.replica("b", Settings(500.0)) as (second, _):
+            await first.stop()
+            async with world.replica("c", Settings(500.0)) as (third, _):
+                counts = [sum(await world.sends([second, third], 0.1)) for _ in range(40)]
+                assert max(counts) <= 500 * 0.1 + 2
 
 
 @pytest.mark.parametrize("failure", [AppendRefused("full"), AppendUncertain("no answer")])
