@@ -4,90 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import NewTopic
+from kafka import TopicPartition
 
-from bufferproxy.log.kafka.engine import FETCHED, ClientFailed, Engine, Failure, GroupClient, Trouble
-from bufferproxy.log.kafka.kafka_python.engine import KafkaPython
-from bufferproxy.log.kafka.kafka_python.settings import Clients
-from bufferproxy.log.kafka.librdkafka.engine import Librdkafka
-from bufferproxy.log.kafka.options import KafkaOptions
+from bufferproxy.log.kafka.engine import FETCHED, Failure, Trouble
 from bufferproxy.records import Partition, Record
+from bufferproxy.testing.engine_world import PARTITIONS, Kafka, Member, Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from bufferproxy.log.kafka.engine import FetchClient, SendClient
+    from bufferproxy.log.kafka.engine import FetchClient
     from bufferproxy.testing.kafka_broker import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
 
-PARTITIONS = 6
-
-
-class Kafka:
-    """Topics and engines of one test."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
-        self._admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-
-    def topic(self, partitions: int = PARTITIONS, **settings: object) -> str:
-        topic = f"t{uuid.uuid4().hex[:10]}"
-        names = {name.replace("_", "."): str(value) for name, value in settings.items()}
-        self._admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=names)])
-        return topic
-
-    def engine(self, *, instance: str | None = None, librdkafka: bool = False) -> Engine:
-        options = KafkaOptions(instance_id=instance, options={"session_timeout_ms": 6000})
-        if librdkafka:
-            return Librdkafka(self.bootstrap, options)
-        return KafkaPython(Clients(self.bootstrap, options))
-
-    def committed(self, group: str) -> Mapping[Any, Any]:
-        found: Mapping[Any, Any] = self._admin.list_group_offsets({group: None})[group]
-        return found
-
-    def close(self) -> None:
-        self._admin.close()
-
 
 @pytest.fixture
 def kafka(kafka_broker: Broker) -> Iterator[Kafka]:
-    kafka = Kafka(kafka_broker.bootstrap)
+    kafka = Kafka(kafka_broker.bootstrap, "kafka-python", session=6.0)
     yield kafka
     kafka.close()
-
-
-class Sent:
-    """A sender, and what became of its records."""
-
-    def __init__(self, engine: Engine, *topics: str) -> None:
-        self.decided: dict[Any, tuple[int, Failure | None]] = {}
-        self._changed = threading.Condition()
-        self.client: SendClient = engine.sender(self._landed)
-        self.missing = self.client.warm(topics, 5.0)
-
-    def _landed(self, owner: Any, offset: int, failure: Failure | None) -> None:
-        with self._changed:
-            assert owner not in self.decided, "each is decided once"
-            self.decided[owner] = offset, failure
-            self._changed.notify_all()
-
-    def send(self, topic: str, number: int, value: bytes, owner: Any, at: float | None = None) -> None:
-        stamp = int((time.time() if at is None else at) * 1000)
-        assert self.client.send(Partition(topic, number), b"k", value, (), stamp, owner) is None
-
-    def outcome(self, owner: Any) -> tuple[int, Trouble | None]:
-        with self._changed:
-            assert self._changed.wait_for(lambda: owner in self.decided, 20)
-        offset, failure = self.decided[owner]
-        return offset, failure and failure.trouble
 
 
 def test_a_record_that_is_refused_does_not_end_the_producer(kafka: Kafka) -> None:
@@ -98,14 +38,14 @@ def test_a_record_that_is_refused_does_not_end_the_producer(kafka: Kafka) -> Non
     )
     sent = Sent(kafka.engine(), small, early, other)
     for number in range(3):
-        sent.send(small, 0, bytes(5000), ("large", number))
-        sent.send(early, 0, b"x", ("late", number), at=time.time() + 3600)
-        sent.send(other, 0, b"x", ("other", number))
+        sent.queue(Partition(small, 0), bytes(5000), ("large", number))
+        sent.queue(Partition(early, 0), b"x", ("late", number), at=time.time() + 3600)
+        sent.queue(Partition(other, 0), b"x", ("other", number))
         assert sent.outcome(("large", number)) == (-1, Trouble.TOO_LARGE)
         assert sent.outcome(("late", number)) == (-1, Trouble.INVALID)
         assert sent.outcome(("other", number)) == (number, None)
         for topic in (small, early):
-            sent.send(topic, 0, b"x", (topic, number))
+            sent.queue(Partition(topic, 0), b"x", (topic, number))
             assert sent.outcome((topic, number)) == (number, None)
     sent.client.close(5)
 
@@ -118,7 +58,7 @@ def test_a_topic_that_is_missing_is_said_to_be(kafka: Kafka) -> None:
     failure = sent.client.send(Partition("nothing-here", 0), None, b"x", (), 0, "x")
     assert failure is not None
     assert failure.trouble is Trouble.MISSING
-    sent.send(there, 0, b"x", "there")
+    sent.queue(Partition(there, 0), b"x", "there")
     assert sent.outcome("there") == (0, None)
     sent.client.close(5)
     fetcher = kafka.engine().fetcher(wait=0.1)
@@ -139,7 +79,7 @@ def test_a_closed_producer_leaves_no_thread_and_nothing_undecided(kafka: Kafka) 
     topic = kafka.topic(1)
     sent = Sent(kafka.engine(), topic)
     for number in range(2000):
-        sent.send(topic, 0, bytes(400), number)
+        sent.queue(Partition(topic, 0), bytes(400), number)
     sent.client.close(0)
     assert len(sent.decided) == 2000
     assert set(threading.enumerate()) <= before
@@ -152,7 +92,7 @@ def filled(kafka: Kafka) -> str:
     sent = Sent(kafka.engine(), topic)
     for number in range(3000):
         for partition in range(2):
-            sent.send(topic, partition, bytes(100), (partition, number))
+            sent.queue(Partition(topic, partition), bytes(100), (partition, number))
     for partition in range(2):
         assert sent.outcome((partition, 2999))[1] is None
     sent.client.close(5)
@@ -209,81 +149,6 @@ def test_a_partition_that_is_begun_anew_is_read_from_there(kafka: Kafka, filled:
     fetcher.close()
 
 
-class Member:
-    """A group client that is polled on a thread of its own, and what its listener was told."""
-
-    def __init__(self, engine: Engine, group: str, topics: Collection[str], *, hold: bool = False) -> None:
-        self.owned: set[Partition] = set()
-        self.leaving: set[Partition] = set()
-        self.lost_some = False
-        self.failures: list[Failure] = []
-        self.failed: Failure | None = None
-        self._hold = hold
-        self._changed = threading.Condition()
-        self._stopping = False
-        self.client: GroupClient = engine.member(group, self)
-        self.client.subscribe(topics)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                self.failures += self.client.poll(0.25)
-            except ClientFailed as error:
-                self.failed = error.failure
-                self._stopping = True
-            with self._changed:
-                self._changed.notify_all()
-
-    def assigned(self, partitions: Collection[Partition]) -> None:
-        self._tell(lambda: self.owned.update(partitions))
-
-    def revoked(self, partitions: Collection[Partition]) -> None:
-        self._tell(lambda: self.leaving.update(partitions))
-        if not self._hold:
-            self.release()
-
-    def release(self) -> None:
-        def let_go() -> None:
-            self.owned -= self.leaving
-            self.leaving.clear()
-
-        self._tell(let_go)
-        self.client.release()
-
-    def lost(self, partitions: Collection[Partition]) -> None:
-        self.lost_some = True
-        self._tell(lambda: self.owned.difference_update(partitions))
-
-    def _tell(self, change: Callable[[], None]) -> None:
-        with self._changed:
-            change()
-            self._changed.notify_all()
-
-    def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
-        with self._changed:
-            assert self._changed.wait_for(condition, seconds), (self.owned, self.failures, self.failed)
-
-    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> Failure | None:
-        decided, answers = threading.Event(), []
-
-        def done(failure: Failure | None) -> None:
-            answers.append(failure)
-            decided.set()
-
-        self.client.commit(offsets, done)
-        assert decided.wait(20)
-        assert len(answers) == 1
-        return answers[0]
-
-    def close(self, *, leave: bool = True) -> None:
-        self._stopping = True
-        self.client.release()
-        self._thread.join(30)
-        self.client.close(leave=leave)
-
-
 def test_what_is_revoked_goes_to_the_next_when_it_is_released_and_is_committed_until_then(
     kafka: Kafka,
 ) -> None:
@@ -310,7 +175,7 @@ def test_what_is_revoked_goes_to_the_next_when_it_is_released_and_is_committed_u
     )
     failure = one.commit({side: (1, "")})
     assert failure is None or failure.trouble is Trouble.MISSING
-    assert not one.lost_some
+    assert not one.losses
     two.close()
     one.until(lambda: len(one.owned) == PARTITIONS)
     one.close()
@@ -354,10 +219,10 @@ def test_a_topic_that_is_missing_does_not_keep_the_others_from_being_dealt_out(k
 def test_a_group_may_have_members_of_both_libraries(kafka: Kafka, first: str) -> None:
     """Whoever leads: each partition has one owner at a time, and none is lost."""
     topic = kafka.topic()
-    rd = first == "librdkafka"
-    one = Member(kafka.engine(librdkafka=rd), topic, [topic], hold=True)
+    second = "kafka-python" if first == "librdkafka" else "librdkafka"
+    one = Member(kafka.engine(library=first), topic, [topic], hold=True)
     one.until(lambda: len(one.owned) == PARTITIONS)
-    two = Member(kafka.engine(librdkafka=not rd), topic, [topic])
+    two = Member(kafka.engine(library=second), topic, [topic])
     one.until(lambda: len(one.leaving) == PARTITIONS // 2)
     assert not two.owned
     one.release()
@@ -365,6 +230,6 @@ def test_a_group_may_have_members_of_both_libraries(kafka: Kafka, first: str) ->
     assert not one.owned & two.owned
     one.close()
     two.until(lambda: len(two.owned) == PARTITIONS)
-    assert not one.lost_some
-    assert not two.lost_some
+    assert not one.losses
+    assert not two.losses
     two.close()
