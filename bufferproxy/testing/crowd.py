@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from bufferproxy.clock import SystemClock
 from bufferproxy.testing.evidence import Watch, commits_of, ends_of, sqlite_commits
 from bufferproxy.testing.history import End, Fault, History, accepts_of
+from bufferproxy.testing.load import PATIENCE as CALLERS_PATIENCE
 from bufferproxy.testing.load import Load, Sent
 from bufferproxy.testing.processes import PATIENCE, wait_until
 from bufferproxy.testing.samples import Sample
@@ -52,7 +53,8 @@ class Trial:
             finally:
                 self._stop = True
                 self.load.up.set()
-                await calling
+                async with asyncio.timeout(CALLERS_PATIENCE):
+                    await calling
 
     def _requests(self) -> Iterator[Sent]:
         """They tell each other apart."""

@@ -23,6 +23,9 @@ from bufferproxy.http1.target import parse_target
 if TYPE_CHECKING:
     from types import TracebackType
 
+PATIENCE = 120.0
+"""Seconds after which a test need not hope any more."""
+
 KEY = b"X-Key"
 """The header by which the recorder knows keys."""
 
@@ -119,16 +122,18 @@ class Load:
         return await self._together([iter(chain) for chain in chains.values()], slots)
 
     async def accepts(self, more: int) -> None:
-        """Returns when so many more requests were accepted."""
+        """Returns when so many more requests were accepted. Raises TimeoutError after PATIENCE."""
         event = asyncio.Event()
         self._watched.append((self.accepted + more, event))
-        await event.wait()
+        async with asyncio.timeout(PATIENCE):
+            await event.wait()
 
     async def hears(self, text: bytes) -> None:
-        """Returns when one more answer has this in its body."""
+        """Returns when one more answer has this in its body. Raises TimeoutError after PATIENCE."""
         event = asyncio.Event()
         self._awaited.append((text, event))
-        await event.wait()
+        async with asyncio.timeout(PATIENCE):
+            await event.wait()
 
     async def one(self, sent: Sent) -> Told:
         """A single request, over a connection that is free."""

@@ -11,7 +11,7 @@ this is known to the product. A patch that no longer finds its function fails at
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -28,6 +28,8 @@ class Mutant(NamedTuple):
 
 LATE = 0.05
 """Seconds by which a mutant stores what it has acknowledged already."""
+SELDOM = 5.0
+"""Seconds between the commits of a mutant."""
 LATE_ACKNOWLEDGEMENT = 0.5
 """Seconds: longer than a request takes from Kafka through the service and back."""
 
@@ -104,49 +106,34 @@ def _up_to_the_newest(holding: Any, partition: Any, commit: Any) -> Any:
     return commit._replace(offset=offset, marks=encode(Marks(window.starts), offset))
 
 
-def _no_ownership_gate() -> None:
-    """What was fetched is sent and committed, whoever holds the partition by now."""
-    import bufferproxy.drain.worker  # noqa: F401 - all kinds of lanes are known then
-    from bufferproxy.drain.delays import Delays
-    from bufferproxy.drain.holding import Holding
-    from bufferproxy.drain.lanes import Lanes
-    from bufferproxy.drain.leases import Leases
+def _commit_seldom() -> None:
+    """Between two commits much more is answered than the contract lets a crash repeat."""
+    from bufferproxy.drain.committer import Committer
+
+    def later(original: Callable[..., None], committer: Committer) -> None:
+        committer._every = SELDOM
+        original(committer)
+
+    wrap(Committer, "_later", later)
+
+
+def _commit_goes_back() -> None:
+    """As a commit that was held up and comes in after a later one: the broker takes it."""
     from bufferproxy.log.kafka.commits import Commits
 
-    def keep(original: Callable[..., None], owner: Any, partitions: Collection[Any]) -> None:
-        pass
+    sent: dict[Any, int] = {}
 
-    stale: dict[Any, int] = {}
+    async def send(
+        original: Callable[..., Awaitable[Any]], commits: Commits, wanted: Mapping[Any, tuple[int, str]]
+    ) -> Any:
+        late = {p: (sent[p], "") for p, (offset, _) in wanted.items() if sent.get(p, offset) < offset}
+        answer = await original(commits, wanted)
+        if late:
+            await original(commits, late)
+        sent.update({partition: offset for partition, (offset, _) in wanted.items()})
+        return answer
 
-    def settle(
-        original: Callable[..., bool], holding: Holding, partition: Any, offset: int, window: Any
-    ) -> bool:
-        if holding.window(partition) is window:
-            return original(holding, partition, offset, window)
-        window.settle(offset)  # of a lease that is over
-        stale[partition] = window.committable
-        return False
-
-    def wanted(original: Callable[..., Mapping[Any, Any]], commits: Commits) -> Mapping[Any, Any]:
-        done = commits._done
-        late = {partition: (offset, "") for partition, offset in stale.items()}
-        stale.clear()
-        held = {p: commit for p, commit in commits._wanted.items() if p in done and commit != done[p]}
-        return {**held, **late}  # these once: what is sent again and again would never end
-
-    def grant(original: Callable[..., None], holding: Holding, leases: Mapping[Any, Any]) -> None:
-        for partition in leases:
-            holding._windows.pop(partition, None)  # what comes again begins anew, or it would be noticed
-        original(holding, leases)
-
-    wrap(Leases, "may_send", lambda original, leases, item: True)
-    wrap(Holding, "grant", grant)
-    wrap(Holding, "settle", settle)
-    wrap(Holding, "drop", keep)
-    for owner in (*Lanes.__subclasses__(), Delays):
-        wrap(owner, "discard", keep)
-    wrap(Commits, "_open", wanted)
-    wrap(Commits, "_holds", lambda original, commits, partition, epoch: True)
+    wrap(Commits, "_send", send)
 
 
 def _no_key_order() -> None:
@@ -189,7 +176,8 @@ MUTANTS: Mapping[str, Mutant] = {
     "acknowledge-before-sync": Mutant(("C1",), _acknowledge_before_sync),
     "commit-before-completion": Mutant(("C1",), _commit_before_completion),
     "no-key-order": Mutant(("C4",), _no_key_order),
-    "no-ownership-gate": Mutant(("C3", "C8"), _no_ownership_gate),
+    "commit-seldom": Mutant(("C3",), _commit_seldom),
+    "commit-goes-back": Mutant(("C8",), _commit_goes_back),
     "retry-not-counted": Mutant(("C5",), _retry_not_counted),
     # Those of the rate leases (no epoch fence, increase before a confirmed decrease) need worlds in which
     # somebody reads late just then: they are in tests/property/test_rate_leases.py.
