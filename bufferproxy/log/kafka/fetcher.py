@@ -24,7 +24,10 @@ from bufferproxy.log.kafka.troubles import Troubles
 from bufferproxy.records import Partition, Record
 
 POLL_SECONDS = 0.2
-"""That one poll waits for records: the longest that a command waits for the thread."""
+"""That one poll waits for records: the longest that a command waits for the thread, ..."""
+QUIET_POLL_SECONDS = 0.5
+"""... and while nothing has come for QUIET_SECONDS: each poll is a wake-up."""
+QUIET_SECONDS = 2.0
 UNSEEN_POLLS = 4
 """That may wait for the loop before the thread polls again."""
 SOURCE_RECORDS, SOURCE_BYTES = 4000, 4 << 20
@@ -78,6 +81,8 @@ class Fetcher:
         self._reading: dict[Partition, Source] = {}
         self._halted: set[Partition] = set()
         self._posted = 0
+        self._active_at = clock.now()
+        """When records came last, or something was told."""
         # Of the loop: how many of the posted polls it has taken in.
         self._seen = 0
         self._poller: Poller[FetchClient] = Poller(self, clock.now)
@@ -226,8 +231,10 @@ class Fetcher:
             return AT_REST_SECONDS
         if self._posted - self._seen >= UNSEEN_POLLS:
             return AT_REST_SECONDS
-        polled = client.poll(POLL_SECONDS)
+        quiet = self._clock.now() - self._active_at > QUIET_SECONDS
+        polled = client.poll(QUIET_POLL_SECONDS if quiet else POLL_SECONDS)
         if polled.records or polled.failures:
+            self._active_at = self._clock.now()
             self._post(polled)
         return 0.0
 
@@ -245,6 +252,7 @@ class Fetcher:
         client.close()
 
     def _begin(self, client: FetchClient, sources: Collection[Source]) -> None:
+        self._active_at = self._clock.now()
         self._reading.update({source.partition: source for source in sources})
         client.begin({source.partition: source.next for source in sources})
 

@@ -273,7 +273,8 @@ class KafkaLog(Log):
             await self._clock.sleep(WATCH_SECONDS)
             for fetcher in self._fetchers:
                 reading = fetcher.reading()
-                if not reading:
+                if not reading or fetcher.down:
+                    watches.pop(fetcher, None)  # a client that is being made is not stuck
                     continue
                 ends = (await self._offsets.ends(reading.keys())).found
                 seen = {p: Seen(reading[p][0], end, waits=reading[p][1]) for p, end in ends.items()}

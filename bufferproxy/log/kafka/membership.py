@@ -30,8 +30,8 @@ from bufferproxy.records import Partition
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.25
-"""That one poll of the group takes at most."""
+POLL_SECONDS = 0.5
+"""That one poll of the group takes at most: the longest that a rebalance waits for it."""
 JOIN_SECONDS = 60.0
 """That joining may take: a rebalance waits up to 45 s for a member that does not answer."""
 LEASE_RETRY_SECONDS = 0.5

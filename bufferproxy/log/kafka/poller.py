@@ -103,7 +103,7 @@ class Poller(threading.Thread, Generic[C]):
     # --- on its own
 
     def run(self) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = 0.0
         while not self._stopping:
             began = self._now()
             try:
@@ -120,7 +120,8 @@ class Poller(threading.Thread, Generic[C]):
                 return
             if self._stopping:
                 return
-            backoff = FIRST_BACKOFF if self._now() - began > STEADY else min(backoff * 2, LONGEST_BACKOFF)
+            steady = not backoff or self._now() - began > STEADY
+            backoff = FIRST_BACKOFF if steady else min(backoff * 2, LONGEST_BACKOFF)
             logger.warning("the Kafka client %s is replaced: %s", self._driver.name, failure.text)
             self._driver.failed(failure)
             self._rest(FENCED_SECONDS if failure.trouble is Trouble.FENCED else backoff, until_told=False)
