@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ class Pool:
         self._tls = (tls or client_tls()) if target.tls else None
         self._swept = swept
         self._turns = Turns()
-        self._idle: deque[Connection] = deque()  # the one used last on the right
+        self._idle: list[Connection] = []  # the one used last at the end
         self._all: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False

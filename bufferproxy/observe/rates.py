@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class RecentRates:
     def __init__(self, meters: Meters, clock: Clock) -> None:
         self._meters = meters
         self._clock = clock
-        self._samples: dict[str, deque[Sample]] = {}
+        self._samples: dict[str, list[Sample]] = {}
         self.sample()
 
     def sample(self) -> None:
@@ -64,14 +63,14 @@ class RecentRates:
         kept = self._samples
         self._samples = {}
         for service in self._meters.services:
-            samples = self._samples[service] = kept.get(service) or deque()
+            samples = self._samples[service] = kept.get(service) or []
             sample = self._totals(service, now)
             if len(samples) > 1 and samples[-1][1:] == samples[-2][1:] == sample[1:]:
                 samples.pop()  # nothing has happened: two samples tell as much as ten
             samples.append(sample)
             # The youngest sample that is at least a window old stays: rates reach back to it.
             while len(samples) > 1 and samples[1].at <= now - WINDOW:
-                samples.popleft()
+                del samples[0]
 
     def rates(self, service: str) -> Rates:
         """Of the last ten seconds, or of as much of them as there was. Zero for an unknown service."""
