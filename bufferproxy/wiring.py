@@ -39,7 +39,7 @@ from bufferproxy.config.show import rows
 from bufferproxy.config.units import format_rate
 from bufferproxy.dead import DeadLetters
 from bufferproxy.drain.read_ahead import ReadAhead
-from bufferproxy.errors import LogUnavailable
+from bufferproxy.errors import LogError, LogUnavailable
 from bufferproxy.http1.endpoint import Endpoint, Room
 from bufferproxy.http1.forwarding import pseudonym
 from bufferproxy.http1.listener import Listener, Tls
@@ -76,7 +76,9 @@ COLLECT = (20_000, 20, 50)
 700 would walk through a full window dozens of times a second and find nothing."""
 
 PATIENCE = 10.0
-"""Seconds that a log may take to answer at the start."""
+"""Seconds that a log may take to answer at the start, ..."""
+LONG_PATIENCE = 90.0
+"""... and to do what it is asked, while it answers a ping: a broker takes 10 ms to make a partition."""
 
 Role = Literal["all", "proxy", "worker"]
 
@@ -132,6 +134,7 @@ class Replica:
         self.progress = ProgressWatch(self.clock)
         self.stands: list[Stand] = []
         self.ticker = Ticker(self.clock)
+        self.log: Log
         self.talk: Talk | None = None
         self._stop_by = self.clock.now() + self.settings.grace
         """By when what is in flight must have ended: set anew when the end begins."""
@@ -190,7 +193,7 @@ class Replica:
         named = self.loaded.origin("worker.id").kind != "default"
         instance = settings.worker.id if self.drains else None
         opened = await open_log(settings, self.clock, instance, shared=not named)
-        log = ObservedLog(opened, self.clock, self.events.emit)
+        self.log = log = ObservedLog(opened, self.clock, self.events.emit)
         stack.push_async_callback(log.close)
         await log.ensure(translate.topics(settings), create=settings.kafka.create_topics)
         return log
@@ -354,14 +357,27 @@ class Replica:
 
     async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
         """A new Kafka makes its own topics when it is first asked: give it time before giving up."""
-        deadline = self.clock.now() + PATIENCE
+        began = self.clock.now()
+        told = False
         while True:
             try:
                 return await work()
-            except LogUnavailable:
-                if self.clock.now() > deadline:
+            except LogUnavailable as error:
+                waited = self.clock.now() - began
+                if waited > LONG_PATIENCE or (waited > PATIENCE and not await self._answers()):
                     raise
+                if waited > PATIENCE and not told:
+                    told = True
+                    logger.warning("the start waits for the log, which is slow", why=str(error))
                 await self.clock.sleep(0.2)
+
+    async def _answers(self) -> bool:
+        """The log is there."""
+        try:
+            await self.log.ping()
+        except LogError:
+            return False
+        return True
 
     def _say_what_is_short(self) -> None:
         if self.shares.short:

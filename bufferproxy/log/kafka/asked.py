@@ -18,6 +18,8 @@ class Asked(NamedTuple, Generic[T]):
 
     found: Mapping[Partition, T]
     failures: Sequence[Failure] = ()
+    late: bool = False
+    """Some of it answers an earlier question."""
 
 
 class Commit(NamedTuple):

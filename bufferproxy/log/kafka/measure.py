@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from bufferproxy.clock import Clock
 from bufferproxy.errors import LogError, LogUnavailable
@@ -17,6 +18,8 @@ from bufferproxy.records import Partition
 STARTS_SECONDS = 30.0
 """For which the starts of partitions are believed: they only move when settled records are deleted."""
 SIZES_SECONDS = 60.0
+EXACT_SECONDS = 7.0
+"""That an answer is waited for where an old one will not do. Who has just made a thousand topics is slow."""
 
 
 class Measure:
@@ -59,7 +62,7 @@ class Measure:
             self._starts_at = now
         unknown: dict[Partition, str] = {}
         for group, partitions in groups.items():
-            unknown.update(await self._ask(group, partitions, starts=starts))
+            unknown.update(await self._ask(group, partitions, starts=starts, seconds=None))
         self._measure_sizes({topic for _, topics in wanted.values() for topic in topics})
         found: dict[str, Mapping[Partition, Lag]] = {}
         for name, (group, topics) in wanted.items():
@@ -78,24 +81,34 @@ class Measure:
         ]
 
     async def _ask(
-        self, group: str, partitions: Collection[Partition], *, starts: bool
+        self,
+        group: str,
+        partitions: Collection[Partition],
+        *,
+        starts: bool,
+        seconds: float | None = EXACT_SECONDS,
     ) -> Mapping[Partition, str]:
-        """Returns those of which something was not answered, and why."""
+        """Returns those of which something was not answered, and why. `seconds` that an answer is waited for;
+        None: a moment, and that to an earlier question will do."""
+        how: dict[str, Any] = {"late": True} if seconds is None else {"seconds": seconds}
         if not partitions:
             return {}
         unknown: dict[Partition, str] = {}
         reasons: list[str] = []
         if group:
             # Before the ends: so a commit beyond one is of records that Kafka has lost.
-            committed = await self._offsets.committed(group, partitions)
+            committed = await self._offsets.committed(group, partitions, **how)
             self._commits.update({(group, p): commit for p, commit in committed.found.items()})
             reasons += [failure.text for failure in committed.failures]
             unknown.update(dict.fromkeys(set(partitions) - committed.found.keys(), ""))
         # A start that is not known yet is asked for, whatever is believed of the others.
         new = partitions if starts else [p for p in partitions if p not in self._starts]
-        asks = [self._offsets.ends(partitions), *([self._offsets.starts(new)] if new else [])]
+        asks = [
+            self._offsets.ends(partitions, **how),
+            *([self._offsets.starts(new, **how)] if new else []),
+        ]
         ends, *begins = await asyncio.gather(*asks)
-        self._ends.update(ends.found)
+        self._ends.update(self._not_before_commits(group, ends.found) if ends.late else ends.found)
         unknown.update(dict.fromkeys(set(partitions) - ends.found.keys(), ""))
         for begin in begins:
             self._starts.update(begin.found)
@@ -106,6 +119,11 @@ class Measure:
             self._troubles.tell(failure)
         why = "; ".join(dict.fromkeys(reasons)) or "no answer"
         return dict.fromkeys(unknown, why)
+
+    def _not_before_commits(self, group: str, ends: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """An end that was asked for before the commit does not show that Kafka has lost what lies between."""
+        commits = {p: commit.offset for p in ends if (commit := self._commits.get((group, p))) is not None}
+        return {partition: max(end, commits.get(partition, 0)) for partition, end in ends.items()}
 
     def _lag(self, group: str, partition: Partition) -> Lag:
         end = self._ends[partition]
